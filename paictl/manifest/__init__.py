@@ -1,0 +1,1 @@
+"""From text to a checked manifest: positions, merging, profiles, the lock, the schema, migrations."""
