@@ -22,7 +22,11 @@ def config_home() -> Path:
 
 def state_home() -> Path:
     """``~/.local/state/paictl``; one folder an agent below it. ``PAICTL_STATE_DIR`` and ``--state-dir`` come first."""
-    return Path(os.environ["PAICTL_STATE_DIR"]) if os.environ.get("PAICTL_STATE_DIR") else _xdg("XDG_STATE_HOME", ".local/state")
+    return (
+        Path(os.environ["PAICTL_STATE_DIR"])
+        if os.environ.get("PAICTL_STATE_DIR")
+        else _xdg("XDG_STATE_HOME", ".local/state")
+    )
 
 
 def cache_home() -> Path:

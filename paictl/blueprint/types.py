@@ -1,0 +1,199 @@
+"""The blueprint: what has to stand on a target, in words that fit every driver. Compiled from the manifest; rendered by drivers.
+
+Every path is relative to the service's root (see ``paictl.runtime.config``); where the root really is, the driver decides.
+Addresses inside configuration are written ``endpoint://SERVICE/ENDPOINT`` and turned into real ones by the driver's wiring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from paictl.errors import Span
+
+__all__ = [
+    "Blueprint",
+    "ConfigFile",
+    "Endpoint",
+    "HealthCheck",
+    "Limits",
+    "RuntimePin",
+    "SecretFile",
+    "Service",
+    "Volume",
+    "Weights",
+    "Wiring",
+    "wire",
+]
+
+ServiceRole = Literal["gateway", "agent", "model", "store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a service listens. ``public`` means: for people and clients, on ``bind``; all others are for services only."""
+
+    name: str
+    port: int
+    public: bool = False
+    bind: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A rendered file, read-only for its service. ``content`` is JSON data (or text), with unresolved endpoint addresses."""
+
+    path: str
+    content: Mapping[str, object] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A directory that outlives its service. ``holds_data``: it is what the agent knows or is, and is never deleted in passing."""
+
+    name: str
+    path: str
+    holds_data: bool = True
+    origin: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model file: immutable, fetched and checked by hash. ``size`` in bytes; ``url`` is the exact place it was resolved to."""
+
+    name: str
+    path: str
+    source: str
+    sha256: str
+    size: int
+    url: str = ""
+    origin: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """A secret as a file under ``secrets/``.
+
+    ``generated`` ones are made once at the first apply (32 random bytes, URL-safe base64) and kept with the agent's data;
+    the others are read from where the manifest says when they are needed. ``fingerprint`` is keyed; never the value.
+    """
+
+    name: str
+    path: str
+    generated: bool
+    fingerprint: str = ""
+    origin: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A service is healthy when ``GET path`` at ``endpoint`` answers 200, and stable when it stays so for ``stable_seconds``.
+
+    Without an endpoint the process being alive is asked instead (the agent listens on nothing; the gateway's readiness tells).
+    """
+
+    endpoint: str | None
+    path: str = "/healthz"
+    timeout_seconds: float = 60.0
+    stable_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds; ``memory`` in bytes, 0 for none."""
+
+    memory: int = 0
+    pids: int = 256
+    open_files: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One program that has to run.
+
+    ``module`` is what the runtime starts (``python -m MODULE --root ROOT --config CONFIG``). ``reaches`` names the
+    ``SERVICE/ENDPOINT`` pairs it may talk to, ``egress`` the outside hosts; ``room`` says it has no network at all but those.
+    """
+
+    name: str
+    role: ServiceRole
+    module: str
+    config: ConfigFile
+    endpoints: tuple[Endpoint, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    weights: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    reaches: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    room: bool = True
+    health: HealthCheck = field(default_factory=lambda: HealthCheck(endpoint=None))
+    limits: Limits = field(default_factory=Limits)
+    needs: tuple[str, ...] = ()
+    stop_seconds: float = 10.0
+    origin: Span | None = None
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether two of it at once would write the same data."""
+        return any(volume.holds_data for volume in self.volumes)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimePin:
+    """The runtime that is installed on the target: paictl's version and the digest of the code and its locked dependencies."""
+
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """Everything that has to stand on one target for one agent."""
+
+    agent: str
+    owner: str
+    target: str
+    runtime: RuntimePin
+    services: tuple[Service, ...]
+    weights: tuple[Weights, ...] = ()
+    secrets: tuple[SecretFile, ...] = ()
+    unconfined: bool = False
+    start_on_boot: bool = False
+    origin: Span | None = None
+
+    def service(self, name: str) -> Service:
+        """The service of that name; raises ``KeyError`` when there is none."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise KeyError(name)
+
+    @property
+    def public(self) -> tuple[Service, Endpoint]:
+        """The gateway and its endpoint for people."""
+        for service in self.services:
+            for endpoint in service.endpoints:
+                if endpoint.public:
+                    return service, endpoint
+        raise LookupError("the blueprint has no public endpoint")
+
+
+Wiring = Callable[[str, str], str]
+"""(service, endpoint) -> the address to use for it on one driver, such as ``unix:run/gateway/inner.sock``."""
+
+_SCHEME = "endpoint://"
+
+
+def wire(content: object, wiring: Wiring) -> object:
+    """The same JSON data with every ``endpoint://SERVICE/ENDPOINT`` replaced by the address that ``wiring`` gives."""
+    if isinstance(content, str):
+        if not content.startswith(_SCHEME):
+            return content
+        service, _, endpoint = content.removeprefix(_SCHEME).partition("/")
+        return wiring(service, endpoint)
+    if isinstance(content, Mapping):
+        return {key: wire(value, wiring) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [wire(value, wiring) for value in content]
+    return content

@@ -1,0 +1,1 @@
+"""The command line: verbs, flags and output; nothing else in paictl prints."""

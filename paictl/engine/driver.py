@@ -1,0 +1,87 @@
+"""The one seam between the engine and the targets: what every driver can do. Implemented in ``paictl.drivers``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from paictl.blueprint.types import Blueprint
+from paictl.engine.model import Address, Health, Observation, Resource, Step
+from paictl.events import Emit
+
+__all__ = ["Driver", "Holder", "Scope", "SecretReader"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which agent on which target."""
+
+    agent: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock: told to whoever finds it held."""
+
+    who: str
+    host: str
+    pid: int
+    since: str
+    verb: str
+
+
+class SecretReader(Protocol):
+    """Reads a declared secret at the moment it is written to the target; never kept, never logged."""
+
+    def __call__(self, name: str) -> bytes:
+        """The secret's value; raises ``PaictlError`` (without the value) when it can't be read."""
+        ...
+
+
+class Driver(Protocol):
+    """Makes resources true on one kind of target. Stateless beyond its connection; every call may come after a crash."""
+
+    name: str
+
+    def render(self, blueprint: Blueprint) -> Sequence[Resource]:
+        """The resources that make the blueprint true here. Pure."""
+        ...
+
+    def preflight(self, blueprint: Blueprint, observation: Observation) -> None:
+        """Raise ``Refused`` for what can be known to fail before anything changes: a port taken, no space, no sandbox."""
+        ...
+
+    def observe(self, scope: Scope) -> Observation:
+        """Everything that stands, complete; raises ``Unreachable`` when it can't be read in full. Writes nothing."""
+        ...
+
+    def act(self, step: Step, *, secrets: SecretReader, emit: Emit) -> None:
+        """Carry out one step. Safe to repeat after a crash at any point of it."""
+        ...
+
+    def probe(self, resource: Resource) -> Health:
+        """Whether it is healthy now; does not wait."""
+        ...
+
+    def adopt(self, scope: Scope, addresses: Sequence[Address]) -> None:
+        """Mark what stands at these addresses as ours; changes nothing else."""
+        ...
+
+    def logs(self, scope: Scope, service: str, *, tail: int, follow: bool) -> Iterator[str]:
+        """The last lines a service wrote, and those to come when following."""
+        ...
+
+    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[None]:
+        """The target's own lock; raises ``LockHeld`` naming the holder. Gone with its process, even by kill -9."""
+        ...
+
+    def save_inventory(self, scope: Scope, inventory: Mapping[str, object]) -> None:
+        """Keep the engine's record on the target too, so that a lost state directory can be rebuilt from it."""
+        ...
+
+    def load_inventory(self, scope: Scope) -> Mapping[str, object] | None:
+        """What ``save_inventory`` kept, or None."""
+        ...
