@@ -1,0 +1,60 @@
+"""``agent.lock``: what the manifest's intent was resolved to, per target. Committed by the person; changed by ``lock`` and ``apply``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Embedding", "LockedFile", "LockedModel", "LockedRuntime", "LockedTarget"]
+
+
+@dataclass(frozen=True, slots=True)
+class LockedFile:
+    """One file, exactly. ``url`` is where ``source`` was resolved to; ``size`` in bytes."""
+
+    source: str
+    sha256: str
+    size: int
+    file: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The embedding identity: vectors are comparable only under the same ``fingerprint``."""
+
+    dimension: int
+    normalize: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockedModel:
+    """A local model, resolved for one target. ``context`` in tokens; ``memory`` is what it needs running, in bytes."""
+
+    weights: LockedFile
+    format: str
+    engine: str
+    context: int
+    parameters: int = 0
+    quantization: str = ""
+    memory: int = 0
+    tokenizer: LockedFile | None = None
+    embedding: Embedding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRuntime:
+    """The runtime that is pinned on the target: paictl's version and the digest of the code with its dependencies."""
+
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockedTarget:
+    """Everything that was resolved for one target."""
+
+    runtime: LockedRuntime | None = None
+    models: Mapping[str, LockedModel] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
