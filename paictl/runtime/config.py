@@ -110,7 +110,9 @@ class AgentConfig(_Config):
     model: str = Field(default="chat", description="The model (or routed task) that thinks.")
     context: int = 8192
     tools: bool = Field(default=False, description="Whether the model is offered tools.")
-    application_version: str = Field(description="The digest of instructions, skills and tool pins; work in flight ends on the version it began with.")
+    application_version: str = Field(
+        description="The digest of instructions, skills and tool pins; work in flight ends on the version it began with."
+    )
 
 
 class LlamaServerConfig(_Config):

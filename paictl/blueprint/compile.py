@@ -1,0 +1,51 @@
+"""Compiles a checked manifest into the blueprint: one room, one door, and a server for each local model. Pure.
+
+Called by the command line for every verb that looks at a target. What the parts are made of stands beside this file, one
+module a part; here is only how they come together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paictl.blueprint import agent, gateway, models
+from paictl.blueprint.secrets import secret_files
+from paictl.blueprint.types import Blueprint, RuntimePin
+from paictl.manifest.load import Manifest
+from paictl.manifest.lock import LockedModel
+
+__all__ = ["Resolved", "compile_blueprint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a manifest alone does not say: what intent was resolved to on this target.
+
+    ``fingerprints`` are keyed ones of the declared secrets' values; ``threads`` is how many a local chat model may use.
+    """
+
+    runtime: RuntimePin
+    models: Mapping[str, LockedModel] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
+
+
+def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
+    """The blueprint of the manifest's chosen target. The same input gives the same blueprint, byte for byte."""
+    servers = models.servers(manifest, resolved.models, resolved.threads)
+    routes = models.routes(manifest, resolved.models)
+    door = gateway.gateway(manifest, routes)
+    room = agent.agent(manifest, routes)
+    return Blueprint(
+        agent=manifest.agent.metadata.name,
+        owner=manifest.agent.metadata.owner,
+        target=manifest.target,
+        runtime=resolved.runtime,
+        services=(*servers, door, room),
+        weights=models.weights(manifest, resolved.models),
+        secrets=secret_files(manifest, door, room, resolved.fingerprints),
+        unconfined=manifest.target_spec.unconfined,
+        start_on_boot=manifest.target_spec.start_on_boot,
+        origin=manifest.origin("metadata", "name"),
+    )

@@ -1,0 +1,67 @@
+"""The door's part of the blueprint: the one service with a listener for people, and with every permission in its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Service, Volume
+from paictl.manifest.load import Manifest
+
+__all__ = ["gateway"]
+
+_INNER_PORT = 8701
+
+
+def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> Service:
+    """The gateway's service; ``routes`` are the models it leads to."""
+    spec = manifest.agent.spec
+    local = tuple(f"model-{name}/http" for name, route in routes.items() if route["local"])
+    secrets = sorted({str(route["secret"]) for route in routes.values() if route.get("secret")})
+    return Service(
+        name="gateway",
+        role="gateway",
+        module="paictl.runtime.gateway",
+        config=ConfigFile("config/gateway/gateway.json", _configuration(manifest, routes)),
+        endpoints=(
+            Endpoint("http", spec.gateway.port, public=True, bind=spec.gateway.bind),
+            Endpoint("inner", _INNER_PORT),
+        ),
+        volumes=(Volume("gateway", "data/gateway", origin=manifest.origin("spec", "memory")),),
+        secrets=("gateway-token", "agent-token", *secrets),
+        reaches=local,
+        egress=tuple(
+            sorted({urlsplit(str(route["endpoint"])).netloc for route in routes.values() if not route["local"]})
+        ),
+        room=False,
+        health=HealthCheck(endpoint="http", path="/healthz"),
+        origin=manifest.origin("spec", "gateway"),
+    )
+
+
+def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    spec = manifest.agent.spec
+    return {
+        "agent": manifest.agent.metadata.name,
+        "owner": manifest.agent.metadata.owner,
+        "listen": "endpoint://gateway/http",
+        "inner": "endpoint://gateway/inner",
+        "models": dict(routes),
+        "routing": _routing(manifest, routes),
+        "memory": {
+            "embed": spec.memory.embed,
+            "spaces": {name: space.model_dump(by_alias=True) for name, space in spec.memory.spaces.items()},
+        },
+        "permissions": spec.permissions.model_dump(exclude={"budget"}),
+        "budget": spec.permissions.budget.model_dump(),
+    }
+
+
+def _routing(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
+    """The declared order of each task; where none is declared, the models of that task as they stand in the manifest."""
+    tasks = {str(route["task"]) for route in routes.values()}
+    declared = {str(task): list(names) for task, names in manifest.agent.spec.routing.items()}
+    return {
+        task: declared.get(task) or [name for name, route in routes.items() if route["task"] == task]
+        for task in sorted(tasks)
+    }

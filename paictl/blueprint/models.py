@@ -1,0 +1,142 @@
+"""The models' part of the blueprint: their weight files, a server for each local one, and how the gateway reaches all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Limits, Service, Weights
+from paictl.manifest.load import Manifest
+from paictl.manifest.lock import LockedFile, LockedModel
+from paictl.manifest.models import Model
+from paictl.manifest.quantities import parse_count
+
+__all__ = ["is_local", "routes", "servers", "weights"]
+
+# The providers' own OpenAI-compatible base URLs, as their API references give them.
+_PROVIDERS = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "google": "https://generativelanguage.googleapis.com/v1beta/openai",
+}
+
+_PORT = 8080
+# A chat model below this many parameters answers worse when it is offered tools than when it is not.
+_TOOLS_FROM_PARAMETERS = 1_000_000_000
+_EMBED_MAX_TOKENS = 256
+
+
+def is_local(model: Model) -> bool:
+    """Whether paictl runs it on the target."""
+    return model.manage == "managed" and model.provider is None and model.url is None
+
+
+def weights(manifest: Manifest, locked: Mapping[str, LockedModel]) -> tuple[Weights, ...]:
+    """Every file that the local models need on the target."""
+    found = []
+    for name, model in _local(manifest):
+        lock = locked[name]
+        found.append(_file(name, name, lock.weights, manifest, origin_key="source"))
+        if model.task == "embed" and lock.tokenizer is not None:
+            found.append(_file(f"{name}-tokenizer", name, lock.tokenizer, manifest, origin_key="tokenizer"))
+    return tuple(found)
+
+
+def servers(manifest: Manifest, locked: Mapping[str, LockedModel], threads: int) -> tuple[Service, ...]:
+    """One service for each local model."""
+    return tuple(_server(manifest, name, model, locked[name], threads) for name, model in _local(manifest))
+
+
+def routes(manifest: Manifest, locked: Mapping[str, LockedModel]) -> dict[str, dict[str, object]]:
+    """What the gateway has to know of each model (``paictl.runtime.config.ModelRoute`` as JSON data)."""
+    return {
+        name: _local_route(name, model, locked[name]) if is_local(model) else _remote_route(manifest, model)
+        for name, model in manifest.agent.spec.models.items()
+    }
+
+
+def _local(manifest: Manifest) -> Iterator[tuple[str, Model]]:
+    return ((name, model) for name, model in manifest.agent.spec.models.items() if is_local(model))
+
+
+def _file(name: str, model: str, locked: LockedFile, manifest: Manifest, *, origin_key: str) -> Weights:
+    return Weights(
+        name=name,
+        path=f"models/{model}/{locked.file}",
+        source=locked.source,
+        sha256=locked.sha256,
+        size=locked.size,
+        url=locked.url,
+        origin=manifest.origin("spec", "models", model, origin_key),
+    )
+
+
+def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, threads: int) -> Service:
+    service = f"model-{name}"
+    config: dict[str, object] = {
+        "listen": f"endpoint://{service}/http",
+        "model": f"models/{name}/{locked.weights.file}",
+        "alias": name,
+    }
+    needed = [name]
+    if locked.engine == "onnx":
+        module = "paictl.runtime.engines.onnx_embed"
+        if locked.tokenizer is not None:
+            config["tokenizer"] = f"models/{name}/{locked.tokenizer.file}"
+            needed.append(f"{name}-tokenizer")
+        config |= {"threads": model.threads or 1, "max_tokens": _EMBED_MAX_TOKENS}
+    else:
+        module = "paictl.runtime.engines.llamacpp"
+        config |= {"context": _context(model, locked), "threads": model.threads or threads}
+    return Service(
+        name=service,
+        role="model",
+        module=module,
+        config=ConfigFile(path=f"config/{service}/{service}.json", content=config),
+        endpoints=(Endpoint("http", _PORT),),
+        weights=tuple(needed),
+        health=HealthCheck(endpoint="http", path="/health", timeout_seconds=180.0),
+        limits=Limits(memory=locked.memory),
+        origin=manifest.origin("spec", "models", name),
+    )
+
+
+def _context(model: Model, locked: LockedModel) -> int:
+    return parse_count(model.context) if model.context else locked.context
+
+
+def _local_route(name: str, model: Model, locked: LockedModel) -> dict[str, object]:
+    route: dict[str, object] = {
+        "task": model.task,
+        "endpoint": f"endpoint://model-{name}/http",
+        "model": name,
+        "local": True,
+        "context": _context(model, locked),
+        "tools": _offers_tools(model, locked.parameters),
+    }
+    if locked.embedding is not None:
+        route |= {"dimension": locked.embedding.dimension, "fingerprint": locked.embedding.fingerprint}
+    return route
+
+
+def _remote_route(manifest: Manifest, model: Model) -> dict[str, object]:
+    base = model.url or _PROVIDERS[model.provider or "openai"]
+    secret = manifest.agent.spec.secrets.get(model.secret or "")
+    return {
+        "task": model.task,
+        "endpoint": base,
+        "model": model.model or "",
+        "local": False,
+        "classes": list(model.classes) or ["public"],
+        "secret": model.secret,
+        "hosts": list(secret.hosts) if secret and secret.hosts else [urlsplit(base).hostname or ""],
+        "context": parse_count(model.context) if model.context else 8192,
+        "tools": model.tools != "off",
+    }
+
+
+def _offers_tools(model: Model, parameters: int) -> bool:
+    return model.tools == "on" or (model.tools == "auto" and parameters >= _TOOLS_FROM_PARAMETERS)

@@ -1,0 +1,27 @@
+"""The secrets' part of the blueprint: which secret files the services need. Values never pass through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paictl.blueprint.types import SecretFile, Service
+from paictl.manifest.load import Manifest
+
+__all__ = ["secret_files"]
+
+
+def secret_files(
+    manifest: Manifest, door: Service, room: Service, fingerprints: Mapping[str, str]
+) -> tuple[SecretFile, ...]:
+    """Every secret that a service needs, once: those declared in the manifest, and those paictl generates."""
+    declared = manifest.agent.spec.secrets
+    return tuple(
+        SecretFile(
+            name=name,
+            path=f"secrets/{name}",
+            generated=name not in declared,
+            fingerprint=fingerprints.get(name, ""),
+            origin=manifest.origin("spec", "secrets", name) if name in declared else None,
+        )
+        for name in sorted({*door.secrets, *room.secrets})
+    )
