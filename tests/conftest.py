@@ -1,0 +1,48 @@
+"""What every test session has: the record of which promise was kept where (read by ``tests.promises``)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+_RECORD = "PAICTL_PROMISES_RECORD"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in item.iter_markers("promise"):
+            item.user_properties += [("promise", number) for number in marker.args]
+        item.user_properties.append(("driver", _driver(item)))
+
+
+def _driver(item: pytest.Item) -> str:
+    """On which driver a test runs: the parameter of the contract suite, else the folder it stands in."""
+    for name in ("native", "docker", "kubernetes", "ansible", "fake"):
+        if f"[{name}" in item.name or f"drivers/{name}/" in item.nodeid:
+            return name
+    if item.get_closest_marker("real"):
+        return "native"
+    return "fake" if item.nodeid.startswith(("tests/engine", "tests/crash", "tests/plans", "tests/cli")) else ""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Append one line a test; only the controlling process writes, so that parallel workers don't write twice."""
+    record = os.environ.get(_RECORD)
+    decisive = report.when == "call" or (report.when == "setup" and report.outcome != "passed")
+    if not record or not decisive or os.environ.get("PYTEST_XDIST_WORKER"):
+        return
+    properties = dict(report.user_properties)
+    promises = [number for name, number in report.user_properties if name == "promise"]
+    if promises:
+        line = {
+            "test": report.nodeid,
+            "promises": promises,
+            "driver": properties.get("driver", ""),
+            "outcome": report.outcome,
+        }
+        with Path(record).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")

@@ -1,0 +1,85 @@
+"""Runs the test lanes, one line each at the end: ran with counts, or skipped with the reason and what would enable it.
+
+``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes. With ``CI=true`` a lane that can't run
+is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_COUNTS = re.compile(r"=+ (.*?) in [0-9.]+s.*=+$")
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Some tests that run together. ``lacking`` says why they can't run here and what would change that."""
+
+    name: str
+    command: tuple[str, ...]
+    lacking: Callable[[], str] = str
+
+
+def _pytest(marks: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "pytest", "-q", "-m", marks, *arguments)
+
+
+def _lacks_sandbox() -> str:
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed: apt-get install bubblewrap"
+    tried = subprocess.run(
+        ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"], capture_output=True, text=True, check=False
+    )
+    return "" if tried.returncode == 0 else f"bubblewrap can't make namespaces here: {tried.stderr.strip()}"
+
+
+PERSON = (
+    Lane("unit", _pytest("not slow and not real and not heavy", "-n", "2")),
+    Lane("slow", _pytest("slow and not real and not heavy", "-n", "2")),
+    Lane("real", _pytest("real and not heavy"), _lacks_sandbox),
+)
+HEAVY = (
+    Lane("heavy", _pytest("heavy", "-n", "2"), _lacks_sandbox),
+    Lane("bench", (sys.executable, "-m", "bench", "--check")),
+)
+
+
+def run(lanes: tuple[Lane, ...]) -> int:
+    """Run them all, even after a failure; 0 only when none failed and, under CI, none was skipped."""
+    lines, failed = [], False
+    for lane in lanes:
+        reason = lane.lacking()
+        if reason:
+            failed = failed or os.environ.get("CI") == "true"
+            lines.append(f"lane {lane.name}: skipped, {reason}")
+            continue
+        print(f"== lane {lane.name}", flush=True)
+        begun = time.monotonic()
+        code, counts = _stream(lane.command)
+        failed = failed or code != 0
+        verdict = "passed" if code == 0 else f"FAILED (exit {code})"
+        lines.append(f"lane {lane.name}: {verdict}, {counts or 'no counts'}, {time.monotonic() - begun:.0f} s")
+    print("\n" + "\n".join(lines))
+    return int(failed)
+
+
+def _stream(command: tuple[str, ...]) -> tuple[int, str]:
+    """Run it, showing what it prints; its exit code and the counts of its last line."""
+    counts = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            found = _COUNTS.match(line.strip()) or re.match(r"^([0-9]+ passed.*?) in ", line)
+            counts = found[1] if found else counts
+    return process.returncode, counts
+
+
+if __name__ == "__main__":
+    sys.exit(run(PERSON + HEAVY if sys.argv[1:] == ["all"] else PERSON))
