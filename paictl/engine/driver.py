@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from paictl.blueprint.types import Blueprint
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.events import Emit
 
-__all__ = ["Driver", "Holder", "Scope", "SecretReader"]
+__all__ = ["Driver", "Holder", "Reach", "RoomResult", "Scope", "SecretReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,23 @@ class Holder:
     pid: int
     since: str
     verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The gateway as seen from here: its base URL without a path, and the owner's token."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomResult:
+    """What a command in a room came to."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
 
 
 class SecretReader(Protocol):
@@ -72,6 +89,17 @@ class Driver(Protocol):
 
     def logs(self, scope: Scope, service: str, *, tail: int, follow: bool) -> Iterator[str]:
         """The last lines a service wrote, and those to come when following."""
+        ...
+
+    def reach(self, blueprint: Blueprint) -> Reach:
+        """Where the running gateway is reached from here, and with which token (read from the target, never stored)."""
+        ...
+
+    def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
+        """Run a command with exactly the confinement that the service has there; leaves nothing behind.
+
+        ``argv`` may begin with ``python``: the interpreter of the service itself. ``exec`` and ``verify`` stand on this.
+        """
         ...
 
     def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[None]:
