@@ -9,6 +9,7 @@ from typing import Literal
 from paictl.errors import Span
 
 __all__ = [
+    "SYMBOLS",
     "Action",
     "Address",
     "Change",
@@ -26,6 +27,8 @@ __all__ = [
 Action = Literal["create", "update", "replace", "delete", "run"]
 Owner = Literal["mine", "foreign", "unlabelled"]
 Json = object
+
+SYMBOLS: Mapping[Action, str] = {"create": "+", "update": "~", "replace": "±", "delete": "-", "run": ">"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,6 +101,7 @@ class Observed:
     ``spec`` holds what the target really has, as far as it can be read back; keys that can't be read back are left out and
     compared by ``fingerprint``, the label that was written when it was made. ``instance`` tells apart two of the same
     address while one replaces the other. ``token`` changes whenever the thing changes. ``handle`` is the driver's own.
+    ``since`` (ISO 8601) and ``url`` are for people: how long it has run, and where it is reached, when that is known.
     """
 
     address: Address
@@ -110,6 +114,8 @@ class Observed:
     handle: str = ""
     holds_data: bool = False
     depends_on: tuple[Address, ...] = ()
+    since: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +136,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation of a plan. ``cause`` is a sentence with the reason; ``needs`` the ids of the steps before it.
+    """One operation of a plan. ``cause`` is the rest of a sentence that begins with "because".
 
-    ``expects`` is the token the world had when the step was planned. ``resource`` is what to make (create, update, replace,
-    run); ``observed`` is what stands (update, replace, delete).
+    ``needs`` are the ids of the steps before it. ``expects`` is the token the world had when the step was planned.
+    ``resource`` is what to make (create, update, replace, run); ``observed`` is what stands (update, replace, delete).
+    ``fingerprint`` is the label to write on what is made. ``instance`` names the one to make where two of an address stand
+    side by side during a replacement; empty elsewhere. An update without changes means: make it run, and leave alone what
+    runs already.
     """
 
     id: str
@@ -147,19 +156,36 @@ class Step:
     effect: DataEffect | None = None
     resource: Resource | None = None
     observed: Observed | None = None
+    fingerprint: str = ""
+    instance: str = ""
+
+    def __str__(self) -> str:
+        """The golden line: ``+ service/agent            because it does not exist (agent.yaml:12)``."""
+        tail = "; downtime" if self.downtime else ""
+        if self.effect is not None and self.effect.destroys:
+            tail += "; destroys data"
+        return f"{SYMBOLS[self.action]} {self.address!s:<24} because {self.cause}{tail}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The ordered steps from observed to desired. ``hash`` covers everything a person reviewed."""
+    """The ordered steps from observed to desired. ``hash`` covers everything a person reviewed.
+
+    ``kept`` are the addresses that are no longer desired and stay because they hold data.
+    """
 
     agent: str
     target: str
     steps: tuple[Step, ...]
     unchanged: int
     hash: str
+    kept: tuple[Address, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.steps
+
+    def __str__(self) -> str:
+        """One golden line a step; the language that plans are tested in."""
+        return "\n".join(str(step) for step in self.steps)

@@ -1,0 +1,53 @@
+"""What is asked of the engine: the resources that must stand, and what the person allows. Pure values, made by the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paictl.blueprint.types import Blueprint
+from paictl.engine.driver import Driver
+from paictl.engine.model import Resource
+
+__all__ = ["NOTHING_ALLOWED", "Desired", "Options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person allows. Addresses are in the short form, ``volume/memory``.
+
+    ``expect`` is the hash of a plan that was reviewed before; apply does exactly that plan or refuses.
+    """
+
+    delete_data: frozenset[str] = frozenset()
+    allow_destroy: bool = False
+    expect: str = ""
+    rollback_on_failure: bool = False
+
+
+NOTHING_ALLOWED = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The resources that must stand, with what they were made from: digests of manifest and lock, and the runtime's pin.
+
+    Without a blueprint (a rollback, a graph of a test) the driver's preflight is left out.
+    """
+
+    resources: tuple[Resource, ...]
+    manifest: str = ""
+    lock: str = ""
+    runtime: Mapping[str, str] = field(default_factory=dict)
+    blueprint: Blueprint | None = None
+
+    @classmethod
+    def of(cls, driver: Driver, blueprint: Blueprint, *, manifest: str, lock: str) -> Desired:
+        """What the driver renders of a blueprint; ``manifest`` and ``lock`` are digests, kept in the release."""
+        return cls(
+            resources=tuple(driver.render(blueprint)),
+            manifest=manifest,
+            lock=lock,
+            runtime={"version": blueprint.runtime.version, "digest": blueprint.runtime.digest},
+            blueprint=blueprint,
+        )

@@ -1,0 +1,85 @@
+"""What came of it: how a plan's execution ended, what stands now, and which releases there were. Pure values for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from paictl.engine.model import Address, Health, Plan, Resource, Step
+
+__all__ = ["Applied", "Failure", "Outcome", "Release", "ResourceStatus", "Status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A step that did not succeed, and why (a sentence, then the last log lines where there are some)."""
+
+    step: Step
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an execution ended. Every step of the plan is in exactly one of the three; ``signal`` is what interrupted it, or 0."""
+
+    done: tuple[Step, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    not_started: tuple[Step, ...] = ()
+    signal: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step was done."""
+        return not self.failed and not self.not_started
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One successful apply, with everything needed to go back to it. ``when`` is ISO 8601 in UTC."""
+
+    number: int
+    driver: str
+    when: str
+    who: str
+    verb: str
+    resources: tuple[Resource, ...]
+    manifest: str = ""
+    lock: str = ""
+    runtime: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The end of a verb that went well: the plan that was carried out, and the release that stands now (0 for none)."""
+
+    plan: Plan
+    release: int
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceStatus:
+    """One thing of the last release, or one that stands beside it.
+
+    ``state``: ``running`` (or standing, for what doesn't run), ``starting``, ``unhealthy``, ``done`` (a one-shot), ``missing``,
+    ``kept`` (no longer desired, holds data), ``leftover`` (no longer desired) or ``foreign``. ``service``: it has a health probe.
+    """
+
+    address: Address
+    state: Literal["running", "starting", "unhealthy", "done", "missing", "kept", "leftover", "foreign"]
+    service: bool
+    health: Health
+    since: str = ""
+    url: str = ""
+    handle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What stands against the last release. ``ready``: everything of it stands, and what runs is healthy."""
+
+    release: int
+    ready: bool
+    resources: tuple[ResourceStatus, ...]
+    unfinished: tuple[Address, ...] = ()
