@@ -17,6 +17,7 @@ __all__ = [
     "ConfigFile",
     "Endpoint",
     "HealthCheck",
+    "Host",
     "Limits",
     "RuntimePin",
     "SecretFile",
@@ -148,8 +149,22 @@ class RuntimePin:
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """A machine reached over ssh; ``user`` empty: whoever ssh's own configuration says."""
+
+    name: str
+    address: str
+    user: str = ""
+    port: int = 22
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
-    """Everything that has to stand on one target for one agent."""
+    """Everything that has to stand on one target for one agent.
+
+    ``hosts`` are the machines of a target that is reached over ssh; ``namespace`` is where it stands in a cluster, the
+    agent's name when empty.
+    """
 
     agent: str
     owner: str
@@ -160,6 +175,8 @@ class Blueprint:
     secrets: tuple[SecretFile, ...] = ()
     unconfined: bool = False
     start_on_boot: bool = False
+    hosts: tuple[Host, ...] = ()
+    namespace: str = ""
     origin: Span | None = None
 
     def service(self, name: str) -> Service:
