@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from paictl.blueprint.types import Blueprint
+from paictl.blueprint.types import Blueprint, Wiring
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.events import Emit
 
@@ -89,6 +89,10 @@ class Driver(Protocol):
 
     def logs(self, scope: Scope, service: str, *, tail: int, follow: bool) -> Iterator[str]:
         """The last lines a service wrote, and those to come when following."""
+        ...
+
+    def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
+        """The addresses of all endpoints as that service sees them: its own to listen on, the others to connect to."""
         ...
 
     def reach(self, blueprint: Blueprint) -> Reach:
