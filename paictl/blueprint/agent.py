@@ -23,13 +23,13 @@ def agent(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> Ser
         role="agent",
         module="paictl.runtime.agent",
         config=ConfigFile("config/agent/agent.json", _configuration(manifest, routes)),
-        volumes=(Volume("agent", "data/agent", origin=manifest.origin("spec", "orchestration")),),
+        volumes=(Volume("agent", "data/agent", origin=manifest.origins.find(("spec", "orchestration"))),),
         secrets=("agent-token", "checkpoint-key"),
         reaches=("gateway/inner",),
         room=True,
         health=HealthCheck(endpoint=None, timeout_seconds=_STARTS_WITHIN_SECONDS, stable_seconds=1.0),
         needs=("gateway",),
-        origin=manifest.origin("spec", "instructions"),
+        origin=manifest.origins.find(("spec", "instructions")),
     )
 
 

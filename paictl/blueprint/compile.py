@@ -47,5 +47,5 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
         secrets=secret_files(manifest, door, room, resolved.fingerprints),
         unconfined=manifest.target_spec.unconfined,
         start_on_boot=manifest.target_spec.start_on_boot,
-        origin=manifest.origin("metadata", "name"),
+        origin=manifest.origins.find(("metadata", "name")),
     )

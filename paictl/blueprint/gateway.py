@@ -27,7 +27,7 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> S
             Endpoint("http", spec.gateway.port, public=True, bind=spec.gateway.bind),
             Endpoint("inner", _INNER_PORT),
         ),
-        volumes=(Volume("gateway", "data/gateway", origin=manifest.origin("spec", "memory")),),
+        volumes=(Volume("gateway", "data/gateway", origin=manifest.origins.find(("spec", "memory"))),),
         secrets=("gateway-token", "agent-token", *secrets),
         reaches=local,
         egress=tuple(
@@ -35,7 +35,7 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> S
         ),
         room=False,
         health=HealthCheck(endpoint="http", path="/healthz"),
-        origin=manifest.origin("spec", "gateway"),
+        origin=manifest.origins.find(("spec", "gateway")),
     )
 
 

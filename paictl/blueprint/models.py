@@ -70,7 +70,7 @@ def _file(name: str, model: str, locked: LockedFile, manifest: Manifest, *, orig
         sha256=locked.sha256,
         size=locked.size,
         url=locked.url,
-        origin=manifest.origin("spec", "models", model, origin_key),
+        origin=manifest.origins.find(("spec", "models", model, origin_key)),
     )
 
 
@@ -100,7 +100,7 @@ def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, th
         weights=tuple(needed),
         health=HealthCheck(endpoint="http", path="/health", timeout_seconds=180.0),
         limits=Limits(memory=locked.memory),
-        origin=manifest.origin("spec", "models", name),
+        origin=manifest.origins.find(("spec", "models", name)),
     )
 
 

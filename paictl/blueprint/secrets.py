@@ -21,7 +21,7 @@ def secret_files(
             path=f"secrets/{name}",
             generated=name not in declared,
             fingerprint=fingerprints.get(name, ""),
-            origin=manifest.origin("spec", "secrets", name) if name in declared else None,
+            origin=manifest.origins.find(("spec", "secrets", name)) if name in declared else None,
         )
         for name in sorted({*door.secrets, *room.secrets})
     )

@@ -40,7 +40,7 @@ def unavailable(manifest: Manifest, driver: str) -> list[Diagnostic]:
         Diagnostic(
             code="unavailable",
             summary=f"{what} not available on driver {driver} yet",
-            span=manifest.origin(*path),
+            span=manifest.origins.find(path),
             help=help_text,
         )
         for path, what, help_text in _wanted(manifest.agent.spec, driver)
