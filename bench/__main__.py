@@ -1,0 +1,44 @@
+"""Runs every benchmark and prints one table. ``--check`` ends with 1 when a bar is missed; ``--write`` keeps the table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+from pathlib import Path
+
+from bench.table import Row, render
+
+# In the order of the design's table. Each has ``run() -> list[Row]``.
+MODULES = ("startup", "engine", "recall", "door")
+_KEPT = Path(__file__).parent.parent / "docs" / "performance.md"
+_BEGIN = "<!-- the last table of `make bench` -->\n"
+
+
+def main() -> int:
+    """Measure, print, and judge when asked to."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("modules", nargs="*", default=MODULES, help=f"which of: {', '.join(MODULES)}")
+    parser.add_argument("--check", action="store_true", help="end with 1 when a bar is missed")
+    parser.add_argument("--write", action="store_true", help="keep the table in docs/performance.md")
+    asked = parser.parse_args()
+    rows: list[Row] = []
+    for name in asked.modules:
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        rows += importlib.import_module(f"bench.{name}").run()
+    table = render(rows)
+    print(table)
+    if asked.write:
+        head, _, _ = _KEPT.read_text(encoding="utf-8").partition(_BEGIN)
+        where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+        _KEPT.write_text(f"{head}{_BEGIN}\nOn {where}:\n\n{table}\n", encoding="utf-8")
+    missed = [row.what for row in rows if not row.holds]
+    if missed:
+        print(f"missed: {'; '.join(missed)}", file=sys.stderr)
+    return int(asked.check and bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
