@@ -1,0 +1,91 @@
+"""Turns an error into what a person reads or a program parses. Called by ``main`` alone; decides no exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from paictl.cli.console.table import wrap
+from paictl.cli.console.terminal import Terminal
+from paictl.errors import Diagnostic, PaictlError
+
+__all__ = ["diagnostic_document", "diagnostic_lines", "error_document", "show_error"]
+
+_COLORS = {"error": "red", "warning": "yellow", "info": "blue"}
+
+
+def show_error(error: PaictlError, terminal: Terminal, *, code: str = "") -> None:
+    """On stderr: a JSON document under -o json (and yaml), else the diagnostics, the sentence and what to do next."""
+    if terminal.output != "text":
+        terminal.alert(terminal.dump(error_document(error, code or error.code)))
+        return
+    for diagnostic in error.diagnostics:
+        for line in diagnostic_lines(diagnostic, terminal):
+            terminal.alert(line)
+        terminal.alert("")
+    label = terminal.style("error:", stream=terminal.err, fg="red", bold=True)
+    lines = wrap(f"error: {error.summary}", terminal.width, "       ")
+    terminal.alert(lines[0].replace("error:", label, 1))
+    for line in lines[1:]:
+        terminal.alert(line)
+    if error.help:
+        for line in wrap(f" help: {error.help}", terminal.width, "       "):
+            terminal.alert(line)
+
+
+def error_document(error: PaictlError, code: str) -> dict[str, object]:
+    """The documented JSON of an error."""
+    return {
+        "format": "1",
+        "error": {
+            "code": code,
+            "summary": error.summary,
+            "help": error.help,
+            "diagnostics": [diagnostic_document(diagnostic) for diagnostic in error.diagnostics],
+        },
+    }
+
+
+def diagnostic_document(diagnostic: Diagnostic) -> Mapping[str, object]:
+    """The documented JSON of a diagnostic."""
+    span = diagnostic.span
+    return {
+        "code": diagnostic.code,
+        "severity": diagnostic.severity,
+        "summary": diagnostic.summary,
+        "file": span.file if span else None,
+        "line": span.line if span else None,
+        "column": span.column if span else None,
+        "help": diagnostic.help,
+    }
+
+
+def diagnostic_lines(diagnostic: Diagnostic, terminal: Terminal) -> Sequence[str]:
+    """``file:line:col``, the sentence, the line itself with a caret below, and the help."""
+    color = _COLORS[diagnostic.severity]
+    severity = terminal.style(f"{diagnostic.severity}:", stream=terminal.err, fg=color, bold=True)
+    place = terminal.style(str(diagnostic.span), stream=terminal.err, bold=True) + ": " if diagnostic.span else ""
+    plain = f"{diagnostic.span}: {diagnostic.severity}: {diagnostic.summary}" if diagnostic.span else diagnostic.summary
+    if terminal.width and len(plain) > terminal.width:
+        lines = [f"{place}{severity}", *(f"  {line}" for line in wrap(diagnostic.summary, terminal.width - 2))]
+    else:
+        lines = [f"{place}{severity} {diagnostic.summary}"]
+    lines += _snippet(diagnostic, terminal)
+    if diagnostic.help:
+        lines += wrap(f"  help: {diagnostic.help}", terminal.width, "        ")
+    return lines
+
+
+def _snippet(diagnostic: Diagnostic, terminal: Terminal) -> list[str]:
+    span = diagnostic.span
+    if span is None or not diagnostic.snippet:
+        return []
+    gutter = f"  {span.line} | "
+    room = terminal.width - len(gutter) if terminal.width else 160
+    # A long line is cut so that the caret stays in sight.
+    cut = max(0, span.column - 1 - max(0, room - 12)) if len(diagnostic.snippet) > room else 0
+    text = diagnostic.snippet.expandtabs(1)[cut : cut + room]
+    start = span.column - 1 - cut
+    caret = "^" * max(1, min(span.length, room - start, max(1, len(text) - start)))
+    color = _COLORS[diagnostic.severity]
+    bar = " " * (len(gutter) - 2) + "| "
+    return [gutter + text, bar + " " * start + terminal.style(caret, stream=terminal.err, fg=color, bold=True)]
