@@ -30,7 +30,10 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class LockedModel:
-    """A local model, resolved for one target. ``context`` in tokens; ``memory`` is what it needs running, in bytes."""
+    """A local model, resolved for one target. ``context`` in tokens; ``memory`` is what it needs running, in bytes.
+
+    ``intent`` is what the manifest asked for when this was resolved: it holds until that changes.
+    """
 
     weights: LockedFile
     format: str
@@ -41,6 +44,7 @@ class LockedModel:
     memory: int = 0
     tokenizer: LockedFile | None = None
     embedding: Embedding | None = None
+    intent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,9 @@ class Deployment(_Strict):
     model: Literal["edge", "private-cloud", "hybrid", "federated"] = Field(
         default="edge", description="The deployment model; chooses the profile of that name."
     )
-    target: Name | None = Field(default=None, description="The target to apply to when -t is not given; may be left out when there is only one.")
+    target: Name | None = Field(
+        default=None, description="The target to apply to when -t is not given; may be left out when there is only one."
+    )
 
 
 class Host(_Strict):
@@ -98,22 +100,33 @@ class Vpn(_Strict):
     """How the target is reached privately."""
 
     kind: Literal["wireguard"] = Field(description="The VPN's kind.")
-    manage: Literal["managed", "external"] = Field(default="managed", description="Whether paictl sets it up, or it exists already.")
+    manage: Literal["managed", "external"] = Field(
+        default="managed", description="Whether paictl sets it up, or it exists already."
+    )
 
 
 class Target(_Strict):
     """A named place where the agent can live."""
 
-    driver: Literal["native", "docker", "kubernetes", "ansible", "fake"] = Field(description="Which driver makes it true there.")
+    driver: Literal["native", "docker", "kubernetes", "ansible", "fake"] = Field(
+        description="Which driver makes it true there."
+    )
     profile: Name | None = Field(default=None, description="The hardware profile.", examples=["raspberry-pi-5"])
     hosts: dict[Name, Host] = Field(default_factory=dict, description="Ansible only: the machines, by name.")
-    context: str | None = Field(default=None, description="Kubernetes: the kubeconfig context. Docker: the docker context.")
-    namespace: Name | None = Field(default=None, description="Kubernetes only: the namespace; the agent's name by default.")
+    context: str | None = Field(
+        default=None, description="Kubernetes: the kubeconfig context. Docker: the docker context."
+    )
+    namespace: Name | None = Field(
+        default=None, description="Kubernetes only: the namespace; the agent's name by default."
+    )
     vpn: Vpn | None = Field(default=None, description="A private network to the target.")
     unconfined: bool = Field(
-        default=False, description="Native only: run without the sandbox where bubblewrap can't run. status says so, loudly."
+        default=False,
+        description="Native only: run without the sandbox where bubblewrap can't run. status says so, loudly.",
     )
-    start_on_boot: bool = Field(default=False, description="Native only: install a systemd user unit that starts the agent after a reboot.")
+    start_on_boot: bool = Field(
+        default=False, description="Native only: install a systemd user unit that starts the agent after a reboot."
+    )
 
 
 class Gateway(_Strict):
@@ -130,20 +143,36 @@ class Secret(_Strict):
     """Where a secret is found when it is needed, and which hosts it may be sent to. Its value is never in the manifest."""
 
     from_: SecretSource = Field(alias="from", description="The kind of place the secret is kept in.")
-    name: str | None = Field(default=None, description="env: the variable. keyring, kubernetes: the entry's name.", examples=["ANTHROPIC_API_KEY"])
-    file: str | None = Field(default=None, description="file, age: the file, relative to the manifest.", examples=["secrets.age"])
-    key: str | None = Field(default=None, description="age: which key of the decrypted YAML mapping. kubernetes: which key of the Secret.")
-    identity: str | None = Field(default=None, description="age: the identity file that decrypts; ~/.config/paictl/age.key by default.")
+    name: str | None = Field(
+        default=None,
+        description="env: the variable. keyring, kubernetes: the entry's name.",
+        examples=["ANTHROPIC_API_KEY"],
+    )
+    file: str | None = Field(
+        default=None, description="file, age: the file, relative to the manifest.", examples=["secrets.age"]
+    )
+    key: str | None = Field(
+        default=None, description="age: which key of the decrypted YAML mapping. kubernetes: which key of the Secret."
+    )
+    identity: str | None = Field(
+        default=None, description="age: the identity file that decrypts; ~/.config/paictl/age.key by default."
+    )
     service: str | None = Field(default=None, description="keyring: the service name.")
-    command: list[str] | None = Field(default=None, min_length=1, description="exec: the command whose standard output is the secret.")
-    hosts: list[str] = Field(default_factory=list, description="The only hosts this secret may be sent to.", examples=[["api.anthropic.com"]])
+    command: list[str] | None = Field(
+        default=None, min_length=1, description="exec: the command whose standard output is the secret."
+    )
+    hosts: list[str] = Field(
+        default_factory=list, description="The only hosts this secret may be sent to.", examples=[["api.anthropic.com"]]
+    )
 
 
 class Select(_Strict):
     """What a model is wanted for; resolved once a target into agent.lock."""
 
     context: Tokens = Field(default="8k", description="How many tokens of context are needed.")
-    quality: Literal["fast", "balanced", "best-fit"] = Field(default="best-fit", description="What to prefer where several models fit.")
+    quality: Literal["fast", "balanced", "best-fit"] = Field(
+        default="best-fit", description="What to prefer where several models fit."
+    )
 
 
 class Tokenizer(_Strict):
@@ -168,19 +197,32 @@ class Model(_Strict):
         examples=["hf://Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf"],
     )
     sha256: Sha256 | None = Field(default=None, description="The weight file's hash; required for https:// sources.")
-    tokenizer: Tokenizer | None = Field(default=None, description="embed with the onnx engine: where the tokenizer comes from.")
+    tokenizer: Tokenizer | None = Field(
+        default=None, description="embed with the onnx engine: where the tokenizer comes from."
+    )
     provider: Literal["openai", "anthropic", "mistral", "openrouter", "groq", "google"] | None = Field(
         default=None, description="An API provider."
     )
-    manage: Literal["managed", "external"] = Field(default="managed", description="external: a server that exists already, at url.")
-    url: Url | None = Field(default=None, description="The base URL of an OpenAI-compatible API (with /v1).", examples=["http://127.0.0.1:11434/v1"])
+    manage: Literal["managed", "external"] = Field(
+        default="managed", description="external: a server that exists already, at url."
+    )
+    url: Url | None = Field(
+        default=None,
+        description="The base URL of an OpenAI-compatible API (with /v1).",
+        examples=["http://127.0.0.1:11434/v1"],
+    )
     model: str | None = Field(default=None, description="The model's name at the provider or the external server.")
     secret: Name | None = Field(default=None, description="The declared secret that holds the API key.")
     classes: list[ClassName] = Field(
-        default_factory=list, description="API models: which data classes may be sent there; none but public unless listed."
+        default_factory=list,
+        description="API models: which data classes may be sent there; none but public unless listed.",
     )
-    context: Tokens | None = Field(default=None, description="The context window to run it with; the model's own (at most 8k) by default.")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads for a local model; the cores minus one by default.")
+    context: Tokens | None = Field(
+        default=None, description="The context window to run it with; the model's own (at most 8k) by default."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads for a local model; the cores minus one by default."
+    )
     tools: Literal["auto", "on", "off"] = Field(
         default="auto", description="Whether the model is offered tools; auto offers them from a billion parameters up."
     )
@@ -189,8 +231,12 @@ class Model(_Strict):
 class Store(_Strict):
     """Where memories are kept."""
 
-    engine: Literal["embedded", "qdrant", "chroma", "pgvector", "pinecone"] = Field(default="embedded", description="The store's engine.")
-    manage: Literal["managed", "external"] = Field(default="managed", description="external: a store that exists already, at url.")
+    engine: Literal["embedded", "qdrant", "chroma", "pgvector", "pinecone"] = Field(
+        default="embedded", description="The store's engine."
+    )
+    manage: Literal["managed", "external"] = Field(
+        default="managed", description="external: a store that exists already, at url."
+    )
     url: str | None = Field(default=None, description="external: where it is.")
     secret: Name | None = Field(default=None, description="external: the declared secret that opens it.")
 
@@ -200,7 +246,9 @@ class Space(_Strict):
 
     class_: ClassName = Field(default="private", alias="class", description="The data class of everything in it.")
     retain: Literal["forever", "session"] | Duration = Field(
-        default="forever", description="forever, session (gone when the conversation ends), or a duration.", examples=["forever", "session", "365d"]
+        default="forever",
+        description="forever, session (gone when the conversation ends), or a duration.",
+        examples=["forever", "session", "365d"],
     )
 
 
@@ -208,7 +256,9 @@ class Memory(_Strict):
     """What the agent remembers, and how it finds it again."""
 
     store: Store = Field(default_factory=Store, description="Where memories are kept.")
-    embed: Name | None = Field(default=None, description="The model (task: embed) that indexes memories by meaning; text search alone without.")
+    embed: Name | None = Field(
+        default=None, description="The model (task: embed) that indexes memories by meaning; text search alone without."
+    )
     spaces: dict[Name, Space] = Field(default_factory=dict, description="The parts of memory, by name.")
 
 
@@ -226,22 +276,30 @@ class Files(_Strict):
 class Mcp(_Strict):
     """An MCP server: started by command, or reached at url."""
 
-    command: list[str] | None = Field(default=None, min_length=1, description="The command that starts it, spoken to over stdio.")
+    command: list[str] | None = Field(
+        default=None, min_length=1, description="The command that starts it, spoken to over stdio."
+    )
     url: Url | None = Field(default=None, description="Where it listens (streamable HTTP).")
 
 
 class Tool(_Strict):
     """Something the agent may do in the world: exactly one of openapi, mcp, http, webhook or n8n."""
 
-    openapi: str | None = Field(default=None, description="An OpenAPI description, relative to the manifest.", examples=["apis/zotero.yaml"])
+    openapi: str | None = Field(
+        default=None, description="An OpenAPI description, relative to the manifest.", examples=["apis/zotero.yaml"]
+    )
     mcp: Mcp | None = Field(default=None, description="An MCP server.")
     http: Url | None = Field(default=None, description="A plain HTTP endpoint.")
     webhook: Url | None = Field(default=None, description="A webhook to call.")
     n8n: str | None = Field(default=None, description="An n8n workflow's id.")
     url: Url | None = Field(default=None, description="openapi: the server's base URL.")
     secret: Name | None = Field(default=None, description="The declared secret it needs.")
-    allow: list[str] = Field(default_factory=list, description="Operations that may be called; shell patterns. None unless listed.")
-    approve: list[str] | Literal["always"] = Field(default_factory=list, description="Operations that need a person's approval each time.")
+    allow: list[str] = Field(
+        default_factory=list, description="Operations that may be called; shell patterns. None unless listed."
+    )
+    approve: list[str] | Literal["always"] = Field(
+        default_factory=list, description="Operations that need a person's approval each time."
+    )
     limit: Rate | None = Field(default=None, description="How often it may be called.")
 
 
@@ -278,7 +336,9 @@ class Permissions(_Strict):
 class Workflow(_Strict):
     """Something the agent does by itself."""
 
-    schedule: str | None = Field(default=None, description="When, as a cron expression with five fields.", examples=["0 22 * * *"])
+    schedule: str | None = Field(
+        default=None, description="When, as a cron expression with five fields.", examples=["0 22 * * *"]
+    )
     timezone: str = Field(default="UTC", description="The IANA time zone of the schedule.", examples=["Europe/Lisbon"])
     prompt: Text = Field(description="What it is asked to do.")
     retries: int = Field(default=3, ge=0, le=100, description="How often a failed step is tried again.")
@@ -289,7 +349,9 @@ class Orchestration(_Strict):
     """What keeps workflows durable."""
 
     engine: Literal["embedded", "postgres", "temporal", "n8n"] = Field(default="embedded", description="The engine.")
-    manage: Literal["managed", "external"] = Field(default="managed", description="external: one that exists already, at url.")
+    manage: Literal["managed", "external"] = Field(
+        default="managed", description="external: one that exists already, at url."
+    )
     url: str | None = Field(default=None, description="external: where it is.")
     secret: Name | None = Field(default=None, description="external: the declared secret that opens it.")
 
@@ -354,15 +416,23 @@ class Updates(_Strict):
     path: str = Field(default=".", description="The folder in it that holds agent.yaml.")
     every: Duration = Field(default="5m", description="How often to look.")
     verify: Literal["signed-commits", "none"] = Field(default="signed-commits", description="What a commit must prove.")
-    on_failure: Literal["rollback", "stop"] = Field(default="rollback", alias="on-failure", description="What to do when an update fails.")
+    on_failure: Literal["rollback", "stop"] = Field(
+        default="rollback", alias="on-failure", description="What to do when an update fails."
+    )
 
 
 class Spec(_Strict):
     """Everything about the agent."""
 
-    instructions: Text = Field(default="You are a helpful personal agent.", description="Who the agent is and how it behaves.")
-    skills: dict[Name, Text] = Field(default_factory=dict, description="What it knows how to do; text that is read when it applies.")
-    deployment: Deployment = Field(default_factory=Deployment, description="Which deployment model, and where it lives.")
+    instructions: Text = Field(
+        default="You are a helpful personal agent.", description="Who the agent is and how it behaves."
+    )
+    skills: dict[Name, Text] = Field(
+        default_factory=dict, description="What it knows how to do; text that is read when it applies."
+    )
+    deployment: Deployment = Field(
+        default_factory=Deployment, description="Which deployment model, and where it lives."
+    )
     targets: dict[Name, Target] = Field(min_length=1, description="The places where it can live, by name.")
     gateway: Gateway = Field(default_factory=Gateway, description="Where people and clients reach it.")
     secrets: dict[Name, Secret] = Field(default_factory=dict, description="Secrets, declared once and used by name.")
@@ -391,5 +461,6 @@ class Agent(_Strict):
     metadata: Metadata = Field(description="Whose agent it is and what it is called.")
     spec: Spec = Field(description="Everything about the agent.")
     overlays: dict[Name, dict[str, object]] = Field(
-        default_factory=dict, description="What differs by target: merged over the manifest when that target is applied."
+        default_factory=dict,
+        description="What differs by target: merged over the manifest when that target is applied.",
     )

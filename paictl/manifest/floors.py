@@ -1,0 +1,48 @@
+"""Holds later layers to the floors that profiles mark: policy may be tightened, never widened past them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from paictl.manifest.findings import Findings, TreePath, dotted
+from paictl.manifest.merge import Origins
+from paictl.manifest.profiles import Floor
+
+__all__ = ["check_floors"]
+
+
+def check_floors(tree: Mapping[str, Any], origins: Origins, floors: Iterable[Floor], findings: Findings) -> None:
+    """Report every value that allows more than a floor, naming both places."""
+    for floor in floors:
+        for path, value in _matching(tree, floor.path, ()):
+            for item_path, item in _items(path, value):
+                if not any(fnmatchcase(str(item), allowed) for allowed in floor.allowed):
+                    findings.add(
+                        "floor",
+                        f"{dotted(path)} allows `{item}`, which {floor.place.value.file}:{floor.place.value.line} rules out",
+                        origins.find(item_path),
+                        advice=_advice(floor),
+                    )
+
+
+def _advice(floor: Floor) -> str:
+    allowed = ", ".join(floor.allowed) or "nothing"
+    return f"the profile allows {allowed}; remove it here, or choose another deployment model"
+
+
+def _items(path: TreePath, value: Any) -> Iterator[tuple[TreePath, Any]]:
+    if isinstance(value, list):
+        yield from (((*path, index), item) for index, item in enumerate(value))
+    else:
+        yield path, value
+
+
+def _matching(value: Any, pattern: tuple[str, ...], path: TreePath) -> Iterator[tuple[TreePath, Any]]:
+    if not pattern:
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key in value:
+            if pattern[0] in {"*", key}:
+                yield from _matching(value[key], pattern[1:], (*path, key))
