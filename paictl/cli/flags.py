@@ -64,7 +64,7 @@ def option(*names: str, **settings: Any) -> _Decorator:
 _FILE = click.Path(allow_dash=True)
 # In the order of the help. No flag takes a secret's value: secrets are named in the manifest and read from their places.
 _COMMON: Mapping[str, _Decorator] = {
-    "files": option("-f", "--file", "files", multiple=True, type=_FILE, metavar="FILE", help="Manifest, or one to merge over it; - is stdin."),
+    "files": option("-f", "--file", "files", multiple=True, type=_FILE, metavar="FILE", help="A manifest; more merge over it; - is stdin."),
     "target": option("-t", "--target", metavar="NAME", help="One of the manifest's targets."),
     "driver": option("--driver", metavar="NAME", help="Another driver than the target's; fake changes nothing real."),
     "output": option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the result."),

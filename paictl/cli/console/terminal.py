@@ -23,7 +23,7 @@ Output = Literal["text", "json", "yaml"]
 
 # What every symbol of ours becomes where the reader's encoding has no such character.
 _PLAIN = {
-    "→": "->", "✓": "ok", "✗": "x", "●": "*", "○": "o", "·": "-", "…": "...", "—": "-", "─": "-", "│": "|", "±": "+/-",
+    "→": "->", "✓": "ok", "✗": "x", "●": "*", "○": "o", "·": "-", "…": "...", "—": "-", "─": "-", "━": "=", "│": "|", "±": "+/-",
     "≤": "<=", "≥": ">=", "\u00a0": " ",
 }  # fmt: skip
 
@@ -70,6 +70,11 @@ class Terminal:
     def live(self) -> bool:
         """Whether progress can be drawn: stderr is a terminal, and somebody reads text there."""
         return self.output == "text" and self.verbosity >= 0 and _is_tty(self.err) and os.environ.get("TERM") != "dumb"
+
+    @property
+    def symbols(self) -> bool:
+        """Whether stderr can show more than ASCII."""
+        return _is_utf8(self.err)
 
     @property
     def width(self) -> int:

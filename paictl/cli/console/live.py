@@ -1,0 +1,108 @@
+"""The picture on a terminal: a line for each running step, a bar for each download, a settled line for what is done.
+
+The only module that imports rich; nothing is imported from here before somebody watches.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from paictl.cli.console.progress import said
+from paictl.cli.console.terminal import Terminal
+from paictl.events import Emit, Event
+
+__all__ = ["live"]
+
+_BAR = 24
+
+
+@contextmanager
+def live(terminal: Terminal) -> Iterator[Emit]:
+    """Draw until the block ends; what is settled stays on the screen."""
+    console = Console(file=terminal.err, no_color=not terminal.color, highlight=False, width=terminal.width)
+    picture = _Picture(console, Spinner("dots" if terminal.symbols else "line"))
+    with Live(picture, console=console, refresh_per_second=8, transient=True):
+        yield picture.take
+
+
+@dataclass
+class _Row:
+    """Something under way. ``done`` and ``total`` in bytes, where it is a download."""
+
+    what: str
+    began: float
+    done: int = 0
+    total: int = 0
+
+
+@dataclass
+class _Picture:
+    console: Console
+    spinner: Spinner
+    _rows: dict[str, _Row] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def take(self, event: Event) -> None:
+        """Note one event; called from any thread."""
+        line = said(event)
+        with self._lock:
+            if event.type == "step-begin":
+                self._rows[event.address] = _Row(line, time.monotonic())
+            elif event.type == "progress":
+                self._advance(event, line)
+            elif event.type == "health" and event.address in self._rows:
+                self._rows[event.address].what = line.splitlines()[0] if line else ""
+            elif line:
+                if event.type == "step-end":
+                    self._settle(event.address)
+                self._print(event, line)
+
+    def _advance(self, event: Event, line: str) -> None:
+        row = self._rows.setdefault(event.address, _Row(line, time.monotonic()))
+        done, total = event.data.get("done"), event.data.get("total")
+        row.what = str(event.data.get("what", line))
+        row.done, row.total = (done, total) if isinstance(done, int) and isinstance(total, int) else (0, 0)
+
+    def _settle(self, address: str) -> None:
+        for key in [key for key in self._rows if key == address or key.startswith(f"{address} ")]:
+            del self._rows[key]
+
+    def _print(self, event: Event, line: str) -> None:
+        good = event.type != "warning" and not event.data.get("error")
+        mark = Text("✓ ", "green") if good else Text("! ", "yellow bold")
+        self.console.print(
+            mark + Text(f"{event.address}  " if event.address else "") + Text(line, "dim" if good else "")
+        )
+
+    def __rich_console__(self, console: Console, options: object) -> Iterator[RenderableType]:
+        with self._lock:
+            rows = list(self._rows.items())
+        now = time.monotonic()
+        frame = self.spinner.render(now)
+        yield Group(*(self._line(address, row, now, frame) for address, row in rows))
+
+    def _line(self, address: str, row: _Row, now: float, frame: RenderableType) -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append_text(frame if isinstance(frame, Text) else Text("· "))
+        text.append(f" {address}  " if address else " ")
+        if row.total:
+            share = min(1.0, row.done / row.total)
+            size = max(8, min(_BAR, self.console.width - 40))
+            filled = round(size * share)
+            text.append("━" * filled, "green").append("─" * (size - filled), "bright_black")
+            text.append(f" {share:4.0%}  ")
+            text.append(row.what, "dim")
+        else:
+            text.append(row.what, "dim")
+            if now - row.began >= 1:
+                text.append(f"  {now - row.began:.0f} s", "dim")
+        return text

@@ -1,0 +1,142 @@
+"""Shows events as they happen: JSON lines for a program, plain lines for a pipe, a live picture on a terminal.
+
+``listen`` chooses by the terminal and gives the function that the engine emits to; what each event says stands in ``said``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from paictl.cli.console.terminal import Terminal
+from paictl.events import Emit, Event, ignore
+
+__all__ = ["JsonLines", "listen", "said"]
+
+_DOING = {"create": "creating", "update": "updating", "replace": "replacing", "delete": "deleting", "run": "running"}
+_DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "run": "ran"}
+
+
+@contextmanager
+def listen(terminal: Terminal) -> Iterator[Emit]:
+    """The listener that fits who reads: nobody with -q, a person at a terminal, a file or pipe."""
+    if terminal.verbosity < 0 or (terminal.output != "text" and terminal.verbosity == 0):
+        yield ignore
+    elif terminal.live:
+        from paictl.cli.console.live import live
+
+        with live(terminal) as emit:
+            yield emit
+    else:
+        yield PlainLines(terminal)
+
+
+@dataclass
+class JsonLines:
+    """One JSON line an event on stdout: the first the format's version, the last the result. Called from any thread."""
+
+    terminal: Terminal
+    _seq: int = field(default=0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self.terminal.line({"type": "version", "format": "1"})
+
+    def __call__(self, event: Event) -> None:
+        """Write one event."""
+        # Its own data comes first: an event can't overwrite what every line has.
+        self._write({**event.data, "type": event.type, "address": event.address})
+
+    def result(self, document: Mapping[str, object]) -> None:
+        """The last line."""
+        self._write({"type": "result", "address": "", **document})
+
+    def _write(self, document: Mapping[str, object]) -> None:
+        with self._lock:
+            self._seq += 1
+            stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            head = {"type": document["type"], "seq": self._seq, "ts": stamp, "address": document["address"]}
+            self.terminal.line({**head, **{key: value for key, value in document.items() if key not in head}})
+
+
+@dataclass
+class PlainLines:
+    """One line an event on stderr. Of a download, its beginning, each quarter and its end: a log is no bar."""
+
+    terminal: Terminal
+    _quarters: dict[str, int] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __call__(self, event: Event) -> None:
+        """Write one event, unless it says nothing new."""
+        with self._lock:
+            if event.type == "progress" and not self._news(event):
+                return
+            line = said(event)
+            if line:
+                self.terminal.note(f"{event.address}: {line}" if event.address else line)
+
+    def _news(self, event: Event) -> bool:
+        done, total = _number(event, "done"), _number(event, "total")
+        quarter = int(4 * done / total) if total else -1
+        key = f"{event.address} {event.data.get('what', '')}"
+        if self._quarters.get(key) == quarter:
+            return False
+        self._quarters[key] = quarter
+        return True
+
+
+def said(event: Event) -> str:
+    """What an event says to a person, without its address; empty for what only programs want."""
+    say = _SAYINGS.get(event.type)
+    return say(event) if say else ""
+
+
+def _begun(event: Event) -> str:
+    action = str(event.data.get("action", ""))
+    return _DOING.get(action, action)
+
+
+def _ended(event: Event) -> str:
+    action = str(event.data.get("action", ""))
+    seconds = event.data.get("seconds")
+    took = f" ({seconds:.1f} s)" if isinstance(seconds, int | float) and seconds >= 0.1 else ""
+    reason = event.data.get("error")
+    return f"failed: {reason}" if reason else f"{_DONE.get(action, action)}{took}"
+
+
+def _health(event: Event) -> str:
+    detail = str(event.data.get("detail", ""))
+    return f"{event.data.get('state', '')}{f': {detail}' if detail else ''}"
+
+
+def _progress(event: Event) -> str:
+    done, total = _number(event, "done"), _number(event, "total")
+    return f"{event.data.get('what', '')}{f' {100 * done // total} %' if total else ''}".strip()
+
+
+def _continuity(event: Event) -> str:
+    held = "holds" if event.data.get("held") else "does not hold"
+    return f'continuity ({event.data.get("when", "after")}): "{event.data.get("fact", "")}" {held}'
+
+
+def _warning(event: Event) -> str:
+    return f"warning: {event.data.get('summary', event.data.get('message', ''))}"
+
+
+_SAYINGS: Mapping[str, Callable[[Event], str]] = {
+    "step-begin": _begun,
+    "step-end": _ended,
+    "progress": _progress,
+    "health": _health,
+    "continuity": _continuity,
+    "warning": _warning,
+}
+
+
+def _number(event: Event, key: str) -> int:
+    value = event.data.get(key)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,169 @@
+"""A plan as a person reads it and as programs parse it. Called by plan, apply, drift, rollback and destroy; pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from paictl.cli.console.table import cell_width, wrap
+from paictl.cli.console.terminal import Terminal
+from paictl.engine.model import Action, Change, DataEffect, Plan, Step
+
+__all__ = ["byte_count", "plan_document", "plan_lines", "summary_sentence"]
+
+_COLORS: Mapping[Action, str] = {
+    "create": "green",
+    "update": "yellow",
+    "replace": "magenta",
+    "delete": "red",
+    "run": "cyan",
+}
+_ACTIONS = tuple(_COLORS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Where the plan is shown: its width (0: no end), and how a word is coloured."""
+
+    terminal: Terminal
+    detail: bool
+
+    @property
+    def width(self) -> int:
+        return self.terminal.width
+
+    @property
+    def wide(self) -> bool:
+        return not self.width or self.width >= 60
+
+
+def plan_document(plan: Plan) -> dict[str, object]:
+    """The documented JSON of a plan."""
+    counts = Counter(step.action for step in plan.steps)
+    return {
+        "format": "1",
+        "agent": plan.agent,
+        "target": plan.target,
+        "hash": plan.hash,
+        "summary": {action: counts[action] for action in _ACTIONS} | {"unchanged": plan.unchanged},
+        "steps": [_step_document(step) for step in plan.steps],
+        "diagnostics": [],
+    }
+
+
+def _step_document(step: Step) -> dict[str, object]:
+    effect = step.effect or DataEffect()
+    origin = step.resource.origin if step.resource else None
+    return {
+        "id": step.id,
+        "address": str(step.address),
+        "action": step.action,
+        "cause": step.cause,
+        "origin": str(origin) if origin else None,
+        "changes": [{"path": change.path, "before": change.before, "after": change.after} for change in step.changes],
+        "downtime": step.downtime,
+        "data": {
+            "download_bytes": effect.download_bytes,
+            "reembed": effect.reembed,
+            "egress": list(effect.egress),
+            "destroys": effect.destroys,
+        },
+    }
+
+
+def summary_sentence(plan: Plan) -> str:
+    """``3 to create, 1 to update; 5 stay as they are``."""
+    counts = Counter(step.action for step in plan.steps)
+    todo = ", ".join(f"{counts[action]} to {action}" for action in _ACTIONS if counts[action])
+    stay = f"{plan.unchanged} {'stays' if plan.unchanged == 1 else 'stay'} unchanged"
+    return f"{todo}; {stay}" if todo and plan.unchanged else todo or f"nothing to do; {stay}"
+
+
+def plan_lines(plan: Plan, terminal: Terminal) -> list[str]:
+    """A headline, a line for each step with its cause, what changes in it, and what it does to data and network."""
+    page = _Page(terminal, terminal.verbosity > 0)
+    head = f"{plan.agent} on {plan.target}: {summary_sentence(plan)}"
+    lines = [terminal.style(line, bold=True) for line in wrap(head, page.width, "  ")]
+    if not plan.steps:
+        return lines
+    action = max(len(step.action) for step in plan.steps)
+    address = max(len(str(step.address)) for step in plan.steps)
+    lines.append("")
+    for step in plan.steps:
+        lines += _step_lines(step, page, action, address)
+    effects = [line for effect in _effects(plan) for line in wrap(effect, page.width, "  ")]
+    return [*lines, "", *effects] if effects else lines
+
+
+def _step_lines(step: Step, page: _Page, action: int, address: int) -> Iterator[str]:
+    verb = page.terminal.style(f"{step.action:<{action}}", fg=_COLORS[step.action])
+    lead = f"  {verb}  {step.address!s:<{address}}"
+    room = page.width - cell_width(lead) - 2 if page.width else 0
+    cause = step.cause + (", with downtime" if step.downtime else "")
+    if page.width and room < 24:
+        yield lead.rstrip()
+        for line in wrap(cause, page.width - 6):
+            yield " " * 6 + line
+    else:
+        first, *rest = wrap(cause, room)
+        yield f"{lead}  {first}".rstrip()
+        for line in rest:
+            yield " " * (cell_width(lead) + 2) + line
+    shown = step.changes if page.detail else step.changes[:8]
+    for change in shown:
+        yield from _change_lines(change, page)
+    if len(step.changes) > len(shown):
+        yield f"{' ' * 6}and {len(step.changes) - len(shown)} more changes; -v shows them"
+
+
+def _change_lines(change: Change, page: _Page) -> Iterator[str]:
+    before, after = _value(change.before, page), _value(change.after, page)
+    if change.before is None or change.after is None:
+        said = f"+ {after}" if change.before is None else f"- {before}"
+    else:
+        said = f"{before} → {after}"
+    line = f"{' ' * 6}{change.path}: {said}"
+    if not page.width or cell_width(line) <= page.width:
+        yield line
+        return
+    yield f"{' ' * 6}{change.path}:"
+    for part in [before, f"→ {after}"] if "→" in said else [said]:
+        yield from (f"{' ' * 8}{piece}" for piece in wrap(part, page.width - 8, "  "))
+
+
+def _value(value: object, page: _Page) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else value
+    text = " ".join(text.split())
+    limit = 10_000 if page.detail else 60 if page.wide else 28
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _effects(plan: Plan) -> Iterator[str]:
+    effects = [step.effect for step in plan.steps if step.effect]
+    download = sum(effect.download_bytes for effect in effects)
+    if download:
+        yield f"Downloads {byte_count(download)}."
+    reembed = sum(effect.reembed for effect in effects)
+    if reembed:
+        yield f"Embeds {reembed:,} memories again."
+    egress = sorted({host for effect in effects for host in effect.egress})
+    if egress:
+        yield f"Newly reached: {', '.join(egress)}."
+    yield from _listed("Interrupts", [step for step in plan.steps if step.downtime])
+    yield from _listed("Destroys data", [step for step in plan.steps if step.effect and step.effect.destroys])
+
+
+def _listed(what: str, steps: Sequence[Step]) -> Iterator[str]:
+    if steps:
+        yield f"{what}: {', '.join(str(step.address) for step in steps)}."
+
+
+def byte_count(count: float) -> str:
+    """``98.4 MB``: decimal units, as downloads and disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
