@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,7 +34,7 @@ _PIP = ("--no-deps", "--only-binary", ":all:", "--quiet", "--disable-pip-version
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Exactly which bytes a source means.
+    """Exactly which bytes a source means; ``source`` itself is exact here: a branch of the hub has become a commit.
 
     ``url`` is where they are (``http(s)://`` or ``file://``), ``size`` how many bytes the model file has, ``sha256`` its hash
     where it is known before it is fetched, ``member`` where it lies when ``url`` is a wheel's.
@@ -137,7 +137,8 @@ def _from_hub(source: Source, sha256: str | None, clock: Clock) -> Resolved:
             f"{source}: expected sha256 {sha256}, but the hub holds {held}",
             help="the file was changed there; check it, then run `paictl lock`",
         )
-    return Resolved(source, url(commit), size, sha256 or held)
+    pinned = replace(source, text=f"hf://{source.name}@{commit}/{source.path}", revision=commit)
+    return Resolved(pinned, url(commit), size, sha256 or held)
 
 
 def _hub_failure(error: Exception, source: Source) -> Exception:
