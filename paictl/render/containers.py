@@ -62,14 +62,16 @@ class ModelFolder:
     files: tuple[Weights, ...]
 
     @property
-    def size(self) -> int:
-        """Bytes of all its files."""
-        return sum(file.size for file in self.files)
+    def space(self) -> int:
+        """Bytes it takes while it is being fetched: a file that travels in a package is there twice for a moment."""
+        return sum(file.size for file in self.files) + max(
+            (file.size for file in self.files if _member(file)), default=0
+        )
 
     @property
     def fetchable(self) -> bool:
         """Whether a machine with a network can get all of it."""
-        return all(file.url for file in self.files)
+        return all(_web(file) for file in self.files)
 
 
 def model_folders(blueprint: Blueprint) -> tuple[ModelFolder, ...]:
@@ -84,10 +86,15 @@ def listing(files: tuple[Weights, ...]) -> str:
     """The list that fetch.py works through."""
     return _json(
         [
-            {"path": file.path, "url": file.url, "member": _member(file), "sha256": file.sha256, "size": file.size}
+            {"path": file.path, "url": _web(file), "member": _member(file), "sha256": file.sha256, "size": file.size}
             for file in files
         ]
     )
+
+
+def _web(file: Weights) -> str:
+    """A file of the person's machine has an address, too, but not one that leads there from a container."""
+    return file.url if file.url.startswith(("http://", "https://")) else ""
 
 
 def _member(file: Weights) -> str:

@@ -23,7 +23,7 @@ __all__ = ["files"]
 
 # What a service may use when the blueprint sets no bound: agent and gateway together are promised at most 250 MB idle.
 _DEFAULT_MEMORY = "1g"
-_SECRET_NAMES_STAY_OUT = "secrets/\n.env\n"  # noqa: S105 - a .gitignore
+_SECRET_NAMES_STAY_OUT = "secrets/\n.env\n"
 
 
 @dataclass(frozen=True, slots=True)
