@@ -72,6 +72,8 @@ def _models(spec: Spec) -> Iterator[tuple[_Path, str, str]]:
                 f"engine {model.engine} for {model.task} is",
                 f"Use engine: {usable}, or leave it out.",
             )
+        elif model.task == "embed" and (model.source or "").endswith(".gguf"):
+            yield (*path, "source"), "embedding with a .gguf file is", "Use an .onnx model."
         if model.source and model.source.startswith(("ollama://", "oci://")):
             scheme = model.source.partition(":")[0]
             yield (*path, "source"), f"the source {scheme}:// is", "Use hf://, https://, file:// or pypi://."

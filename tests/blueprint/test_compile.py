@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from paictl.blueprint.compile import compile_blueprint
+from paictl.blueprint.types import wire
+from paictl.manifest.load import load
+from paictl.runtime.config import AgentConfig, EmbedServerConfig, GatewayConfig, LlamaServerConfig
+from tests.blueprint.manifests import QUICKSTART, RESOLVED, manifest
+
+MODELS = f"""\
+  models:
+    chat: {{task: chat, source: "file:///x.gguf", sha256: {"a" * 64}}}
+    embed: {{task: embed, source: "file:///y.onnx", sha256: {"b" * 64}, tokenizer: {{source: "file:///t.json"}}}}
+"""
+
+
+def _address(service: str, endpoint: str) -> str:
+    return f"unix:run/{service}/{endpoint}.sock"
+
+
+def test_the_quickstart_becomes_two_model_servers_one_door_and_one_room() -> None:
+    blueprint = compile_blueprint(load([QUICKSTART], env={}), RESOLVED)
+    assert [service.name for service in blueprint.services] == ["model-chat", "model-embed", "gateway", "agent"]
+    assert [service.name for service in blueprint.services if not service.room] == ["gateway"]
+
+
+def test_the_agent_reaches_the_inner_door_and_nothing_else() -> None:
+    agent = compile_blueprint(load([QUICKSTART], env={}), RESOLVED).service("agent")
+    assert agent.reaches == ("gateway/inner",)
+    assert agent.egress == ()
+    assert agent.endpoints == ()
+
+
+def test_compiling_twice_gives_the_same_blueprint() -> None:
+    first, second = (compile_blueprint(load([QUICKSTART], env={}), RESOLVED) for _ in range(2))
+    assert json.dumps(asdict(first), sort_keys=True) == json.dumps(asdict(second), sort_keys=True)
+
+
+def test_the_runtime_reads_what_the_blueprint_writes() -> None:
+    blueprint = compile_blueprint(load([QUICKSTART], env={}), RESOLVED)
+    kinds = {
+        "gateway": GatewayConfig,
+        "agent": AgentConfig,
+        "model-chat": LlamaServerConfig,
+        "model-embed": EmbedServerConfig,
+    }
+    for name, kind in kinds.items():
+        wired = wire(blueprint.service(name).config.content, _address)
+        # Every key that is written must be one that is read: a misspelt one would be ignored in silence.
+        assert isinstance(wired, dict)
+        assert set(wired) <= set(kind.model_fields), name
+        kind.model_validate(wired)
+
+
+def test_an_api_model_is_reached_by_the_gateway_only_and_its_key_is_bound_to_its_hosts(tmp_path: Path) -> None:
+    spec = MODELS + (
+        '    cloud: {task: chat, manage: external, url: "https://llm.example/v1", model: big, secret: api}\n'
+        "  secrets: {api: {from: env, name: API_KEY, hosts: [llm.example]}}\n"
+    )
+    blueprint = compile_blueprint(manifest(tmp_path, spec), RESOLVED)
+    gateway = blueprint.service("gateway")
+    assert gateway.egress == ("llm.example",)
+    assert "api" in gateway.secrets
+    assert all("api" not in service.secrets for service in blueprint.services if service.name != "gateway")
+    wired = GatewayConfig.model_validate(wire(gateway.config.content, _address))
+    assert wired.models["cloud"].hosts == ["llm.example"]
+    assert wired.models["cloud"].classes == ["public"]
+    assert not wired.models["cloud"].local
+
+
+def test_a_declared_secret_that_nothing_uses_is_not_brought_to_the_target(tmp_path: Path) -> None:
+    spec = MODELS + "  secrets: {spare: {from: env, name: SPARE}}\n"
+    blueprint = compile_blueprint(manifest(tmp_path, spec), RESOLVED)
+    assert "spare" not in {secret.name for secret in blueprint.secrets}
+
+
+def test_a_changed_prompt_changes_the_agent_and_leaves_the_gateway_and_the_models_alone(tmp_path: Path) -> None:
+    before = compile_blueprint(manifest(tmp_path, MODELS), RESOLVED)
+    after = compile_blueprint(manifest(tmp_path, MODELS + "  instructions: Be brief.\n"), RESOLVED)
+    changed = [
+        name
+        for name in ("model-chat", "model-embed", "gateway", "agent")
+        if before.service(name).config.content != after.service(name).config.content
+    ]
+    assert changed == ["agent"]
+
+
+@pytest.mark.parametrize(("parameters", "offered"), [(135_000_000, False), (4_000_000_000, True)])
+def test_small_models_are_not_offered_tools(tmp_path: Path, parameters: int, offered: bool) -> None:
+    from dataclasses import replace
+
+    models = {**RESOLVED.models, "chat": replace(RESOLVED.models["chat"], parameters=parameters)}
+    blueprint = compile_blueprint(manifest(tmp_path, MODELS), replace(RESOLVED, models=models))
+    content = blueprint.service("agent").config.content
+    assert isinstance(content, dict)
+    assert content["tools"] is offered
