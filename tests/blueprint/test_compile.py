@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from paictl.blueprint.compile import compile_blueprint
 from paictl.blueprint.types import wire
@@ -43,7 +44,7 @@ def test_compiling_twice_gives_the_same_blueprint() -> None:
 
 def test_the_runtime_reads_what_the_blueprint_writes() -> None:
     blueprint = compile_blueprint(load([QUICKSTART], env={}), RESOLVED)
-    kinds = {
+    kinds: dict[str, type[BaseModel]] = {
         "gateway": GatewayConfig,
         "agent": AgentConfig,
         "model-chat": LlamaServerConfig,
