@@ -1,0 +1,1 @@
+"""The door: the one program between people, the agent, models and memory; started as ``python -m paictl.runtime.gateway``."""

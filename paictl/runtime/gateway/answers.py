@@ -1,0 +1,120 @@
+"""What the door says: JSON answers and errors in OpenAI's shape; every handler raises ``ApiError``, none builds one by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+__all__ = ["ApiError", "ClosingStream", "answer", "error_answer", "parse", "read_body", "read_json"]
+
+_BODY_SECONDS = 30.0
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+# Said while the other side may still be sending: without closing, it would go on into the void.
+_EARLY = frozenset({400, 408, 410, 413})
+_M = TypeVar("_M", bound=BaseModel)
+
+
+@dataclass(eq=False)
+class ApiError(Exception):
+    """A call that gets no answer but this one: an HTTP status, a stable code and a sentence."""
+
+    status: int
+    code: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def body(self) -> dict[str, Any]:
+        """The error as OpenAI's clients expect it."""
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": self.message, "type": kind, "code": self.code, "param": None}}
+
+
+class ClosingStream(StreamingResponse):
+    """A stream whose source is closed at once when the client goes away, not when the collector comes by."""
+
+    def __init__(
+        self, source: AsyncGenerator[bytes, None], status: int = 200, media_type: str = "text/event-stream"
+    ) -> None:
+        super().__init__(source, status, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type)
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._source):
+            try:
+                await super().__call__(scope, receive, send)
+            except ClientDisconnect:
+                return
+
+
+def answer(payload: Mapping[str, Any], status: int = 200) -> JSONResponse:
+    """A JSON answer."""
+    return JSONResponse(payload, status)
+
+
+async def error_answer(request: Request, error: Exception) -> Response:
+    """Starlette's handler for ``ApiError``."""
+    del request
+    if not isinstance(error, ApiError):
+        raise error
+    closing = {"Connection": "close"} if error.status in _EARLY else {}
+    return JSONResponse(error.body(), error.status, dict(error.headers) | closing)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, at most ``limit`` bytes and half a minute of them."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise ApiError(413, "body_too_large", f"the body is larger than the {limit} bytes that this path takes")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise ApiError(
+                        413, "body_too_large", f"the body is larger than the {limit} bytes that this path takes"
+                    )
+    except TimeoutError as error:
+        raise ApiError(408, "body_too_slow", f"the body did not arrive within {_BODY_SECONDS:.0f} seconds") from error
+    return bytes(body)
+
+
+async def read_json(request: Request, limit: int) -> dict[str, Any]:
+    """The body as a JSON object."""
+    body = await read_body(request, limit)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, "invalid_json", "the body is not JSON") from error
+    if not isinstance(value, dict):
+        raise ApiError(400, "invalid_json", "the body is not a JSON object")
+    return value
+
+
+async def parse(request: Request, kind: type[_M], limit: int) -> _M:
+    """The body as a typed request; the error names the first field that is wrong, never its value."""
+    value = await read_json(request, limit)
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise ApiError(400, "invalid_request", f"{place}: {first['msg']}") from error

@@ -1,0 +1,121 @@
+"""Everything the two doors share: the parts of one gateway, opened and closed together, and how a session ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paictl.runtime.config import GatewayConfig
+from paictl.runtime.gateway.audit import AuditLog
+from paictl.runtime.gateway.identity import Identity, load_or_create
+from paictl.runtime.gateway.ledger import Ledger, limits
+from paictl.runtime.gateway.memory.service import Embedding, Memory
+from paictl.runtime.gateway.metrics import Metrics
+from paictl.runtime.gateway.policy import Policy, Verdict
+from paictl.runtime.gateway.routing import Conversations
+from paictl.runtime.gateway.upstream import Upstreams
+from paictl.runtime.gateway.work import WorkQueue
+
+__all__ = ["AGENT", "Door"]
+
+# The agent's name in the audit log. A person can't be called that: names have no colon.
+AGENT = "agent:self"
+_PROBED_SECONDS = 1.0
+
+
+@dataclass
+class Door:
+    """One gateway's parts."""
+
+    config: GatewayConfig
+    identity: Identity
+    metrics: Metrics
+    audit: AuditLog
+    policy: Policy
+    ledger: Ledger
+    memory: Memory
+    upstreams: Upstreams
+    conversations: Conversations
+    work: WorkQueue = field(default_factory=WorkQueue)
+    _probed: tuple[float, list[str]] = (-1e9, [])
+
+    @classmethod
+    def build(cls, config: GatewayConfig) -> Door:
+        """Read keys, open files. Raises ``ValueError`` or ``OSError`` with what a person has to mend."""
+        metrics = Metrics()
+        identity = load_or_create(Path(config.identity_key_file))
+        upstreams = Upstreams(config.models)
+        store = Path(config.memory.path)
+        return cls(
+            config=config,
+            identity=identity,
+            metrics=metrics,
+            audit=AuditLog(Path(config.audit), identity, metrics),
+            policy=Policy(config.permissions, config.owner),
+            ledger=Ledger(store.with_name("ledger.db"), limits(config.budget, config.permissions.budget)),
+            memory=Memory(store, config.memory.spaces, _embedding(config, upstreams)),
+            upstreams=upstreams,
+            conversations=Conversations(config.owner),
+        )
+
+    async def open(self) -> None:
+        await self.ledger.open()
+        await self.memory.open()
+
+    async def close(self) -> None:
+        await self.upstreams.close()
+        self.memory.close()
+        self.ledger.close()
+        self.audit.close()
+
+    async def missing(self) -> list[str]:
+        """What keeps the gateway from being ready; asked at most once a second, since anybody may ask."""
+        at, found = self._probed
+        if time.monotonic() - at > _PROBED_SECONDS:
+            local = [name for name, route in self.config.models.items() if route.local]
+            answers = await asyncio.gather(*(self.upstreams.answers(name) for name in local))
+            found = [f"model {name}" for name, answered in zip(local, answers, strict=True) if not answered]
+            self._probed = (time.monotonic(), found)
+        return found if self.work.ready else [*found, "agent"]
+
+    async def end_session(self, session: str) -> int:
+        """What was remembered for a conversation alone is gone with it."""
+        self.conversations.forget(session)
+        return await self.memory.end_session(session)
+
+    def spaces_of(self, session: str, action: str) -> list[str]:
+        """The spaces in which the person behind a conversation may do that."""
+        principal = self.conversations.of(session).principal
+        return [name for name in self.config.memory.spaces if self.policy.decide(principal, action, name).allowed]
+
+    def may_use(self, session: str, action: str, space: str) -> Verdict:
+        """Whether the agent may do that to a space, in the name of the person it speaks with."""
+        self.memory.space(space)
+        verdict = self.policy.decide(self.conversations.of(session).principal, action, space)
+        return Verdict(verdict.allowed, f"spec.memory.spaces.{space}, {verdict.rule}")
+
+    def permissions_digest(self) -> str:
+        """Changes when somebody may do something else than before."""
+        rules = self.config.permissions.model_dump_json(by_alias=True) + self.config.budget.model_dump_json()
+        return "sha256:" + hashlib.sha256(rules.encode()).hexdigest()
+
+
+def _embedding(config: GatewayConfig, upstreams: Upstreams) -> Embedding | None:
+    name = config.memory.embed
+    if name is None:
+        return None
+    route = config.models.get(name)
+    if route is None or route.task != "embed" or not route.dimension:
+        raise ValueError(f"memory.embed names {name!r}, which is not a model with task embed and a dimension")
+    allowed = set(route.classes or ["public"])
+    beyond = [space for space, declared in config.memory.spaces.items() if declared.class_ not in allowed]
+    if not route.local and beyond:
+        raise ValueError(f"memory.embed: {name!r} does not run here and may not see what is in {', '.join(beyond)}")
+
+    async def embed(texts: list[str]) -> list[list[float]]:
+        return await upstreams.embed(name, texts)
+
+    return Embedding(embed, route.fingerprint or f"{name}:{route.model}:{route.dimension}", route.dimension)

@@ -1,0 +1,113 @@
+"""The first thing each request meets: Host, Origin and token; what passes carries ``principal`` in its scope.
+
+Wraps both doors' applications. It also counts and times every request, because it sees them all.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from paictl.runtime.gateway.answers import ApiError
+from paictl.runtime.gateway.endpoints import TcpAddress
+from paictl.runtime.gateway.metrics import Metrics
+from paictl.runtime.gateway.policy import Tokens
+
+__all__ = ["Guard", "answers_to"]
+
+_OPEN = frozenset({"/healthz", "/readyz"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Guard:
+    """An ASGI application around another; ``hosts`` says whether a Host header is one of ours (None: not asked)."""
+
+    def __init__(
+        self, app: ASGIApp, door: str, tokens: Tokens, metrics: Metrics, hosts: Callable[[str], bool] | None
+    ) -> None:
+        self._app = app
+        self._door = door
+        self._tokens = tokens
+        self._metrics = metrics
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        status = 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            scope["principal"] = self._admit(Request(scope))
+            await self._app(scope, receive, noted)
+        except ApiError as error:
+            self._metrics.refused(error.code)
+            await JSONResponse(error.body(), error.status, dict(error.headers))(scope, receive, noted)
+        finally:
+            self._metrics.request(self._door, _route(scope), status, time.perf_counter() - began)
+
+    def _admit(self, request: Request) -> str:
+        if self._hosts is not None:
+            hosts = request.headers.getlist("host")
+            if len(hosts) != 1 or not self._hosts(hosts[0]):
+                raise ApiError(403, "host_not_allowed", "this gateway does not answer to that Host")
+            for origin in request.headers.getlist("origin"):
+                parts = urlsplit(origin)
+                if parts.scheme not in {"http", "https"} or not self._hosts(parts.netloc):
+                    raise ApiError(403, "origin_not_allowed", "pages of that Origin may not call this gateway")
+            if request.url.path in _OPEN:
+                return ""
+        principal = self._tokens.principal(request.headers.get("authorization", ""))
+        if principal is None:
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise ApiError(401, "invalid_token", "a valid token is needed: Authorization: Bearer TOKEN", headers)
+        return principal
+
+
+def answers_to(address: TcpAddress) -> Callable[[str], bool]:
+    """The Host rule of a listener: loopback names, the address it is bound to, and its port.
+
+    Bound to every interface, it can't know its names, so it takes any literal address on any port (a published port
+    differs): rebinding attacks need a name.
+    """
+    everywhere = address.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+    def known(value: str) -> bool:
+        try:
+            parts = urlsplit(f"//{value}")
+            host, port = parts.hostname or "", parts.port or 80
+        except ValueError:
+            return False
+        if parts.username is not None or parts.path or parts.query or parts.fragment:
+            return False
+        if everywhere:
+            return host in _LOOPBACK or _is_address(host)
+        return (host in _LOOPBACK or host == address.host) and port == address.port
+
+    return known
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _route(scope: Scope) -> str:
+    # The declared path, never the asked one: an endless number of series would be an attack.
+    route = scope.get("route")
+    return str(getattr(route, "path", "other"))

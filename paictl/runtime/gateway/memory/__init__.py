@@ -1,0 +1,1 @@
+"""What the agent remembers: the record store is the truth, the vector index beside it can be rebuilt at any time."""

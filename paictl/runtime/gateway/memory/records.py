@@ -1,0 +1,230 @@
+"""The record store in SQLite: texts with their labels and time to live, and the FTS5 index that searches them by words.
+
+Called by ``Memory`` only. Whatever is erased is overwritten: ``secure_delete`` in the tables and in the text index, and the
+write-ahead log is emptied after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+import uuid
+from collections.abc import Sequence
+
+import apsw
+
+from paictl.runtime.gateway.database import Database
+from paictl.runtime.gateway.memory.port import NewRecord, Record, Scope, Unindexed
+
+__all__ = ["SqliteRecords"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  text TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  scope TEXT NOT NULL,
+  space TEXT NOT NULL,
+  session TEXT NOT NULL,
+  created REAL NOT NULL,
+  expires REAL,
+  run TEXT NOT NULL,
+  embedding TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX IF NOT EXISTS records_once ON records (scope, digest);
+CREATE INDEX IF NOT EXISTS records_expiring ON records (expires) WHERE expires IS NOT NULL;
+CREATE INDEX IF NOT EXISTS records_session ON records (session) WHERE session != '';
+CREATE INDEX IF NOT EXISTS records_embedding ON records (embedding);
+CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
+"""
+_WORDS = """
+CREATE VIRTUAL TABLE words USING fts5(
+  text, scope, content='records', content_rowid='number', tokenize='porter unicode61 remove_diacritics 2'
+);
+INSERT INTO words(words, rank) VALUES ('secure-delete', 1);
+INSERT INTO words(words, rank) VALUES ('rank', 'bm25(1.0, 0.0)');
+"""
+_COLUMNS = "number, id, text, space, created"
+_MOST_WORDS = 24
+_ANSWERS_KEPT_SECONDS = 30 * 86400
+
+
+class SqliteRecords:
+    """The store behind the port, and what only a store that shares its file with the index can offer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self) -> None:
+        await self._database.run(_create)
+
+    async def retain(self, space: str, seconds: int | None) -> None:
+        """Apply a space's present retention to what it holds already."""
+        await self._database.run(_retain, space, seconds)
+
+    async def add(self, new: NewRecord) -> tuple[Record, bool]:
+        return await self._database.run(_add, new)
+
+    async def matching(self, text: str, scopes: Sequence[Scope], most: int) -> list[int]:
+        return await self._search(text, scopes, " OR ", most)
+
+    async def containing(self, text: str, scopes: Sequence[Scope]) -> list[int]:
+        return await self._search(text, scopes, " AND ", -1)
+
+    async def fetch(self, numbers: Sequence[int], scopes: Sequence[Scope]) -> dict[int, Record]:
+        return await self._database.run(_fetch, numbers, scopes)
+
+    async def numbered(self, record_id: str, scopes: Sequence[Scope]) -> list[int]:
+        """The record of that id, if it is in these scopes."""
+        query = f"SELECT number FROM records WHERE id = ? AND scope IN ({_marks(scopes)})"  # noqa: S608 - marks only
+        return await self._database.run(_numbers, query, (record_id, *(scope.token for scope in scopes)))
+
+    async def expired(self, now: float) -> list[int]:
+        """Records whose time is over."""
+        return await self._database.run(_numbers, "SELECT number FROM records WHERE expires <= ?", (now,))
+
+    async def of_session(self, session: str) -> list[int]:
+        """Everything that was remembered for one conversation only."""
+        return await self._database.run(
+            _numbers, "SELECT number FROM records WHERE session = ? AND session != ''", (session,)
+        )
+
+    async def existing(self, numbers: Sequence[int]) -> set[int]:
+        """Which of these records are still there."""
+        query = f"SELECT number FROM records WHERE number IN ({_marks(numbers)})"  # noqa: S608 - marks only
+        return set(await self._database.run(_numbers, query, tuple(numbers)))
+
+    async def erase(self, numbers: Sequence[int]) -> list[str]:
+        erased = await self._database.run(_erase, numbers)
+        if erased:
+            await self._database.truncate_log()
+        return erased
+
+    async def prolong(self, session: str, expires: float) -> None:
+        """A conversation goes on, and so does what is remembered for it."""
+        await self._database.run(_prolong, session, expires)
+
+    async def counts(self) -> dict[str, int]:
+        return await self._database.run(_counts, time.time())
+
+    async def unindexed(self, fingerprint: str, most: int) -> list[Unindexed]:
+        """Records that have no vector of this embedding."""
+        return await self._database.run(_unindexed, fingerprint, most)
+
+    async def indexed(self, numbers: Sequence[int], fingerprint: str) -> None:
+        """They have one now."""
+        await self._database.run(_indexed, numbers, fingerprint)
+
+    async def answered(self, key: str) -> dict[str, object] | None:
+        """What a writing call with that idempotency key was answered."""
+        return await self._database.run(_answered, key)
+
+    async def keep_answer(self, key: str, answer: dict[str, object]) -> None:
+        """Keep it for a month; it holds ids, never text."""
+        await self._database.run(_keep_answer, key, json.dumps(answer))
+
+    async def _search(self, text: str, scopes: Sequence[Scope], operator: str, most: int) -> list[int]:
+        words = list(dict.fromkeys(re.findall(r"[^\W_]+", text)))[:_MOST_WORDS]
+        if not words or not scopes:
+            return []
+        wanted = operator.join(f'"{word}"' for word in words)
+        within = " OR ".join(scope.token for scope in scopes)
+        # The scope is a word of the text index as well: the filter comes before the ranking, which is what keeps it fast.
+        match = f"scope : ({within}) AND text : ({wanted})"
+        query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
+        return await self._database.run(_numbers, query, (match, most))
+
+
+def _create(connection: apsw.Connection) -> None:
+    connection.execute(_SCHEMA)
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'words'").fetchone() is None:
+        connection.execute(_WORDS)
+
+
+def _add(connection: apsw.Connection, new: NewRecord) -> tuple[Record, bool]:
+    token, digest, now = new.scope.token, hashlib.sha256(new.text.encode()).digest(), time.time()
+    freshened = f"UPDATE records SET created = ?, expires = ? WHERE scope = ? AND digest = ? RETURNING {_COLUMNS}"  # noqa: S608 - a constant
+    known = list(connection.execute(freshened, (now, new.expires, token, digest)))
+    if known:
+        record = Record(*known[0])
+    else:
+        record_id = f"mem-{uuid.uuid4().hex}"
+        values = (record_id, new.text, digest, token, new.scope.space, new.scope.session, now, new.expires, new.run)
+        connection.execute(
+            "INSERT INTO records (id, text, digest, scope, space, session, created, expires, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
+        number = connection.last_insert_rowid()
+        connection.execute("INSERT INTO words(rowid, text, scope) VALUES (?, ?, ?)", (number, new.text, token))
+        record = Record(number, record_id, new.text, new.scope.space, now)
+    if new.key:
+        _keep_answer(connection, new.key, json.dumps({"id": record.id, "space": record.space}))
+    return record, not known
+
+
+def _numbers(connection: apsw.Connection, query: str, bindings: tuple[object, ...]) -> list[int]:
+    return [int(row[0]) for row in connection.execute(query, bindings)]
+
+
+def _fetch(connection: apsw.Connection, numbers: Sequence[int], scopes: Sequence[Scope]) -> dict[int, Record]:
+    query = (
+        f"SELECT {_COLUMNS} FROM records WHERE number IN ({_marks(numbers)}) AND scope IN ({_marks(scopes)})"  # noqa: S608 - marks only
+        " AND (expires IS NULL OR expires > ?)"
+    )
+    bindings = (*numbers, *(scope.token for scope in scopes), time.time())
+    return {row[0]: Record(*row) for row in connection.execute(query, bindings)}
+
+
+def _erase(connection: apsw.Connection, numbers: Sequence[int]) -> list[str]:
+    erased: list[str] = []
+    for number in numbers:
+        row = connection.execute("SELECT id, text, scope FROM records WHERE number = ?", (number,)).fetchone()
+        if row is not None:
+            # A text index beside its content must be told what to take out.
+            connection.execute(
+                "INSERT INTO words(words, rowid, text, scope) VALUES ('delete', ?, ?, ?)", (number, row[1], row[2])
+            )
+            connection.execute("DELETE FROM records WHERE number = ?", (number,))
+            erased.append(row[0])
+    return erased
+
+
+def _prolong(connection: apsw.Connection, session: str, expires: float) -> None:
+    connection.execute("UPDATE records SET expires = ? WHERE session = ? AND session != ''", (expires, session))
+
+
+def _retain(connection: apsw.Connection, space: str, seconds: int | None) -> None:
+    # created + NULL is NULL: never.
+    connection.execute("UPDATE records SET expires = created + ? WHERE space = ? AND session = ''", (seconds, space))
+
+
+def _counts(connection: apsw.Connection, now: float) -> dict[str, int]:
+    query = "SELECT space, count(*) FROM records WHERE expires IS NULL OR expires > ? GROUP BY space"
+    return {row[0]: row[1] for row in connection.execute(query, (now,))}
+
+
+def _unindexed(connection: apsw.Connection, fingerprint: str, most: int) -> list[Unindexed]:
+    query = "SELECT number, text, space, session FROM records WHERE embedding != ? ORDER BY number LIMIT ?"
+    return [Unindexed(row[0], row[1], Scope(row[2], row[3])) for row in connection.execute(query, (fingerprint, most))]
+
+
+def _indexed(connection: apsw.Connection, numbers: Sequence[int], fingerprint: str) -> None:
+    rows = [(fingerprint, number) for number in numbers]
+    connection.executemany("UPDATE records SET embedding = ? WHERE number = ?", rows)
+
+
+def _answered(connection: apsw.Connection, key: str) -> dict[str, object] | None:
+    connection.execute("DELETE FROM answers WHERE created < ?", (time.time() - _ANSWERS_KEPT_SECONDS,))
+    row = connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+    return dict(json.loads(row[0])) if row else None
+
+
+def _keep_answer(connection: apsw.Connection, key: str, answer: str) -> None:
+    connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, answer, time.time()))
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))

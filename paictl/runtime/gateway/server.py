@@ -1,0 +1,113 @@
+"""One process, two listeners: builds the door, serves both applications on one event loop, and ends in order on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from paictl.runtime.config import GatewayConfig
+from paictl.runtime.gateway import endpoints
+from paictl.runtime.gateway.door import AGENT, Door
+from paictl.runtime.gateway.guard import Guard, answers_to
+from paictl.runtime.gateway.inner import inner
+from paictl.runtime.gateway.outer import outer
+from paictl.runtime.gateway.policy import Tokens
+
+__all__ = ["serve"]
+
+_GRACE_SECONDS = 5
+_CONCURRENCY = 512
+_log = logging.getLogger("paictl.gateway")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handling: two of them would take each other's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(config: GatewayConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ``ValueError`` or ``OSError`` when it can't begin."""
+    began = time.perf_counter()
+    people = Tokens({config.owner: _token(config.token_file)})
+    agent = Tokens({AGENT: _token(config.agent_token_file)})
+    address = endpoints.parse(config.listen)
+    hosts = answers_to(address) if isinstance(address, endpoints.TcpAddress) else None
+    sockets = [endpoints.listen(config.listen), endpoints.listen(config.inner)]
+    door = Door.build(config)
+    await door.open()
+    servers = [
+        _server(Guard(outer(door), "outer", people, door.metrics, hosts)),
+        _server(Guard(inner(door), "inner", agent, door.metrics, None)),
+    ]
+    _stop_on_signals(servers)
+    tending = [asyncio.create_task(door.memory.tend()), asyncio.create_task(door.audit.keep_signed())]
+    _log.info(
+        "%s listens on %s and %s after %.2f s", config.agent, config.listen, config.inner, time.perf_counter() - began
+    )
+    try:
+        await asyncio.gather(
+            *(_until_stopped(server, servers, sock) for server, sock in zip(servers, sockets, strict=True))
+        )
+    finally:
+        for task in tending:
+            task.cancel()
+        await asyncio.wait(tending)
+        await door.close()
+
+
+async def _until_stopped(server: _Server, servers: list[_Server], sock: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        # One door without the other is no gateway.
+        for other in servers:
+            other.should_exit = True
+
+
+def _server(app: ASGIApp) -> _Server:
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONCURRENCY,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    return _Server(config)
+
+
+def _stop_on_signals(servers: list[_Server]) -> None:
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _token(path: str) -> str:
+    try:
+        token = Path(path).read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ValueError(
+            f"the token file {path} can't be read: {error.strerror}; paictl apply puts it in place"
+        ) from error
+    if len(token) < 16:
+        raise ValueError(f"the token in {path} is shorter than 16 characters; paictl apply makes a new one")
+    return token
