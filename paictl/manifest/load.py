@@ -211,7 +211,7 @@ def _profiles(user: Merged, target: str, findings: Findings) -> list[Profile]:
             findings.add("unknown-profile", f"there is no hardware profile `{profile}`", span, advice=advice)
         elif isinstance(profile, str) and name == target:
             names.append(profile)
-    return [read_profile(name, findings) for name in names]
+    return [read_profile(name, user.tree, findings) for name in names]
 
 
 def _digest(agent: Agent, target: str, includes: Mapping[TreePath, Included]) -> str:

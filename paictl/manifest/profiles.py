@@ -1,4 +1,9 @@
-"""Finds and reads the profiles that paictl ships: what a deployment model or a kind of hardware lays under a manifest."""
+"""Finds and reads the profiles that paictl ships: what a deployment model or a kind of hardware lays under a manifest.
+
+A profile is a piece of a manifest with two additions. ``floor:`` maps paths (``*`` stands for any name) to the most that
+later layers may allow there. Below ``spec.models``, ``task:chat`` stands for every local chat model of the manifest, since
+a profile can't know their names.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from paictl.errors import PaictlError
 from paictl.manifest.findings import Findings, TreePath
 from paictl.manifest.merge import Layer
 from paictl.manifest.source import Place, parse
+from paictl.manifest.tree import entries, mapping_at
 
 __all__ = ["DEPLOYMENT_MODELS", "Floor", "Profile", "hardware_profiles", "read_profile"]
 
@@ -41,18 +47,44 @@ def hardware_profiles() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in DEPLOYMENT_MODELS))
 
 
-def read_profile(name: str, findings: Findings) -> Profile:
-    """Read a profile that exists. Its texts are known to ``findings`` afterwards, so that floors can be shown."""
+def read_profile(name: str, user: Mapping[str, Any], findings: Findings) -> Profile:
+    """Read a profile that exists, for the models of a person's merged files.
+
+    Its text is known to ``findings`` afterwards, so that its lines can be shown.
+    """
     own = Findings()
     source = parse((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"profiles/{name}.yaml", _folder(), own)
     findings.lines.update(own.lines)
     if source is None or own.errors:
         message = f"paictl's own profile {name} is damaged; reinstall paictl"
         raise PaictlError(message)
-    tree = {key: value for key, value in source.tree.items() if key != "floor"}
-    return Profile(
-        name, Layer(tree, source.places, shipped=True), tuple(_floors(source.tree.get("floor"), source.places))
-    )
+    tree = {"spec": dict(mapping_at(source.tree, "spec"))}
+    places = dict(source.places)
+    defaults = mapping_at(tree, "spec", "models")
+    if defaults:
+        tree["spec"]["models"] = _for_models(defaults, user, places)
+    layer = Layer(tree, places, shipped=True)
+    return Profile(name, layer, tuple(_floors(source.tree.get("floor"), source.places)))
+
+
+def _for_models(
+    defaults: Mapping[str, Any], user: Mapping[str, Any], places: dict[TreePath, Place]
+) -> dict[str, dict[str, Any]]:
+    """``task:chat`` and the like, as what they mean for each local model; ``places`` is completed."""
+    models: dict[str, dict[str, Any]] = {}
+    for path, name, model in entries(user, "spec", "models"):
+        key = f"task:{model.get('task')}"
+        default = mapping_at(defaults, key)
+        if not default or not ("select" in model or "source" in model):
+            continue
+        own_context = "context" in mapping_at(model, "select")
+        # What the person said about the same thing in other words comes first.
+        skipped = {"select"} if "select" not in model else {"context"} if own_context else set[str]()
+        models[name] = {field: value for field, value in default.items() if field not in skipped}
+        shared: TreePath = ("spec", "models", key)
+        below = [(place_path, place) for place_path, place in places.items() if place_path[:3] == shared]
+        places.update({(*path, *place_path[3:]): place for place_path, place in below})
+    return models
 
 
 def _floors(floor: Any, places: Mapping[TreePath, Place]) -> list[Floor]:

@@ -198,11 +198,15 @@ def _required(path: TreePath, block: Mapping[str, Any], keys: Iterable[str], wha
             )
 
 
+# Spelled-out defaults, as `paictl config` prints them.
+_SAYS_NOTHING: tuple[Any, ...] = (None, False, "auto", [], {})
+
+
 def _only_with(
     path: TreePath, block: Mapping[str, Any], keys: tuple[str, ...], *, allowed: bool, reason: str
 ) -> Iterator[Finding]:
     for key in keys:
-        if key in block and not allowed:
+        if key in block and block[key] not in _SAYS_NOTHING and not allowed:
             yield Finding(
                 "not-with",
                 (*path, key),

@@ -160,8 +160,7 @@ def _scalar(annotation: Any, metadata: tuple[Any, ...]) -> Branch:
 
 
 def _list_words(item: Any) -> str:
-    words = shape_of(item).describe()
-    return f"a list of {words.removeprefix('a ').removeprefix('text such as ') if words != 'text' else 'text'}"
+    return f"a list of {shape_of(item).describe()}"
 
 
 def _limits(metadata: tuple[Any, ...]) -> str:
