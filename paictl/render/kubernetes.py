@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service
 from paictl.render.arrows import Outside, destinations, ports_by_service
@@ -123,7 +124,7 @@ class _Workload:
 def files(blueprint: Blueprint) -> Mapping[str, str]:
     """Path -> text of what `kubectl apply -k` takes, of the image's build context, and of an example of the secrets."""
     folders = model_folders(blueprint)
-    fetches = tuple(_fetch(folder) for folder in folders if folder.fetchable)
+    fetches = tuple(_fetch(blueprint, folder) for folder in folders if folder.fetchable)
     door, public = blueprint.public
     context = {
         "blueprint": blueprint,
@@ -199,16 +200,20 @@ def _weights_map(folder: ModelFolder) -> _Map:
     return _Map(name=f"{folder.name}-{digest(text)}", component=folder.name, key="weights.json", text=text)
 
 
-def _fetch(folder: ModelFolder) -> _Fetch:
-    urls = tuple(file.url.split("/")[2] + (":80" if file.url.startswith("http://") else "") for file in folder.files)
-    weights_map = _weights_map(folder).name
+def _fetch(blueprint: Blueprint, folder: ModelFolder) -> _Fetch:
+    component = f"fetch-{PurePosixPath(folder.path).name}"
     return _Fetch(
-        name=f"fetch-{weights_map}",
-        component=f"fetch-{folder.name}",
+        name=f"{component}-{digest(listing(folder.files) + image(blueprint))}",
+        component=component,
         folder=folder,
-        weights_map=weights_map,
-        outside=destinations(urls),
+        weights_map=_weights_map(folder).name,
+        outside=destinations(_authority(file.url) for file in folder.files),
     )
+
+
+def _authority(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.netloc}:80" if parts.scheme == "http" and not parts.port else parts.netloc
 
 
 def _claims(blueprint: Blueprint) -> Iterator[_Claim]:

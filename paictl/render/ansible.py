@@ -1,0 +1,179 @@
+"""The ansible driver's plain files: inventory, playbook, roles and hardened systemd units. Pure; called by `paictl render`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from pathlib import PurePosixPath
+
+from paictl.assets import asset
+from paictl.blueprint.types import Blueprint, SecretFile, Service, wire
+from paictl.render.containers import ROOT, digest, endpoint, listing, model_folders, runtime_source
+from paictl.render.environment import environment
+
+__all__ = ["files"]
+
+_ROLES = ("base", "hardening", "runtime")
+_DEFAULT_MEMORY = 1 << 30
+# useradd's own limit.
+_LONGEST_USER = 32
+_READY_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One service in systemd's words; directories and places are relative to its root, sources are the host's."""
+
+    service: Service
+    name: str
+    config: str
+    room: str
+    directories: tuple[str, ...]
+    read_only: Mapping[str, str]
+    read_write: Mapping[str, str]
+    after: tuple[str, ...]
+    secrets: tuple[SecretFile, ...]
+    listens: bool
+
+    @property
+    def network(self) -> bool:
+        """The gateway alone has one: whoever has a public endpoint or a declared way out."""
+        return bool(self.service.egress) or any(one.public for one in self.service.endpoints)
+
+    @property
+    def open(self) -> bool:
+        return any(one.public and not _loopback(one.bind) for one in self.service.endpoints)
+
+    @property
+    def memory(self) -> int:
+        return self.service.limits.memory or _DEFAULT_MEMORY
+
+
+def files(blueprint: Blueprint) -> Mapping[str, str]:
+    """Path -> text of everything that `ansible-playbook playbook.yaml` needs but the declared secrets' values."""
+    units = tuple(_unit(blueprint, service) for service in blueprint.services)
+    stem = f"paictl-{blueprint.agent}"
+    door, public = blueprint.public
+    host = "127.0.0.1" if public.bind in {"0.0.0.0", "::"} else public.bind  # noqa: S104 - compared, not bound
+    context = {
+        "blueprint": blueprint,
+        "root": ROOT,
+        "units": units,
+        "target": f"{stem}.target",
+        "user": _user(blueprint.agent),
+        "build": _build(),
+        "code": f"/opt/paictl/runtime/{_build()}",
+        "etc": f"/etc/paictl/{blueprint.agent}",
+        "lib": _lib(blueprint),
+        "folders": model_folders(blueprint),
+        "open_ports": [one.port for one in door.endpoints if one.public and not _loopback(one.bind)],
+        "ready": f"http://{_bracket(host)}:{public.port}/readyz",
+        "retries": ceil(sum(service.health.timeout_seconds for service in blueprint.services) / _READY_SECONDS),
+    }
+
+    def rendered(template: str, **more: object) -> str:
+        return environment().get_template(f"ansible/{template}.j2").render(context | more)
+
+    found = {name: rendered(name) for name in ("ansible.cfg", "inventory.yaml", "playbook.yaml", "README.md")}
+    found["group_vars/agent.yaml"] = rendered("group_vars.yaml")
+    found[".gitignore"] = "secrets/\n"
+    found[f"files/units/{stem}.target"] = rendered("target")
+    found[f"files/tmpfiles/{stem}.conf"] = rendered("tmpfiles.conf")
+    found |= {f"files/units/{unit.name}": rendered("unit.service", unit=unit) for unit in units}
+    found |= {f"files/config/{unit.config}": _configuration(blueprint, unit.service) for unit in units}
+    if blueprint.weights:
+        found["files/weights.json"] = listing(blueprint.weights)
+    return found | _code() | _roles()
+
+
+def _unit(blueprint: Blueprint, service: Service) -> _Unit:
+    name = f"paictl-{blueprint.agent}-{service.name}.service"
+    etc, lib, run = f"/etc/paictl/{blueprint.agent}", _lib(blueprint), f"/run/paictl/{blueprint.agent}"
+    listens = any(not one.public for one in service.endpoints)
+    config = PurePosixPath(service.config.path)
+    read_only = {f"{etc}/{config.parent}": str(config.parent)}
+    read_only |= {f"{lib}/{path}": path for path in _model_paths(blueprint, service)}
+    read_write = {f"{lib}/{volume.path}": volume.path for volume in service.volumes}
+    read_write |= {f"{run}/{other}": f"run/{other}" for other in ([service.name] if listens else [])}
+    read_only |= {
+        f"{run}/{other}": f"run/{other}" for other in sorted({one.partition("/")[0] for one in service.reaches})
+    }
+    return _Unit(
+        service=service,
+        name=name,
+        config=str(config.relative_to("config")),
+        room=f"{lib}/rooms/{service.name}",
+        directories=tuple(sorted(set(_with_parents([*read_only.values(), *read_write.values()])))),
+        read_only=read_only,
+        read_write=read_write,
+        after=tuple(f"paictl-{blueprint.agent}-{other}.service" for other in service.needs),
+        secrets=tuple(secret for secret in blueprint.secrets if secret.name in service.secrets),
+        listens=listens,
+    )
+
+
+def _with_parents(paths: list[str]) -> Iterator[str]:
+    """Every directory on the way, the root itself (empty) first."""
+    for path in paths:
+        yield path
+        yield from ("" if str(parent) == "." else str(parent) for parent in PurePosixPath(path).parents)
+
+
+def _model_paths(blueprint: Blueprint, service: Service) -> Iterator[str]:
+    for folder in model_folders(blueprint):
+        if any(file.name in service.weights for file in folder.files):
+            yield folder.path
+
+
+def _configuration(blueprint: Blueprint, service: Service) -> str:
+    """The service's configuration with sockets for what is between services, and TCP for what people reach."""
+
+    def wiring(name: str, endpoint_name: str) -> str:
+        found = endpoint(blueprint.service(name), endpoint_name)
+        return f"tcp:{found.bind}:{found.port}" if found.public else f"unix:run/{name}/{endpoint_name}.sock"
+
+    content = wire(service.config.content, wiring)
+    return content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def _user(agent: str) -> str:
+    """One system user an agent; a name that is too long is cut, and told apart by its digest."""
+    name = f"paictl-{agent}"
+    return name if len(name) <= _LONGEST_USER else f"{name[:19]}-{digest(agent)}"
+
+
+def _lib(blueprint: Blueprint) -> str:
+    return f"/var/lib/paictl/{blueprint.agent}"
+
+
+@cache
+def _build() -> str:
+    return digest(json.dumps(_code(), sort_keys=True))
+
+
+@cache
+def _code() -> dict[str, str]:
+    """The runtime as the role copies it; what only containers need stays out."""
+    left_out = {"connect.py", "health.py"}
+    return {f"files/runtime/{path}": text for path, text in runtime_source().items() if path not in left_out}
+
+
+@cache
+def _roles() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for role in _ROLES:
+        folder = asset("roles", role)
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            found[f"roles/{role}/{file.relative_to(folder).as_posix()}"] = file.read_text(encoding="utf-8")
+    return found
+
+
+def _loopback(address: str) -> bool:
+    return address in {"127.0.0.1", "::1", "localhost"}
+
+
+def _bracket(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
