@@ -138,7 +138,9 @@ class Change:
 class Step:
     """One operation of a plan. ``cause`` is the rest of a sentence that begins with "because".
 
-    ``needs`` are the ids of the steps before it. ``expects`` is the token the world had when the step was planned.
+    ``needs`` are the ids of the steps before it; besides, no step of a ``phase`` begins before all of the earlier ones are
+    done: 0 makes, 1 prunes, so that what is no longer wanted goes once everything new stands. ``expects`` is the token the
+    world had when the step was planned.
     ``resource`` is what to make (create, update, replace, run); ``observed`` is what stands (update, replace, delete).
     ``fingerprint`` is the label to write on what is made. ``instance`` names the one to make where two of an address stand
     side by side during a replacement; empty elsewhere. An update without changes means: make it run, and leave alone what
@@ -158,6 +160,7 @@ class Step:
     observed: Observed | None = None
     fingerprint: str = ""
     instance: str = ""
+    phase: int = 0
 
     def __str__(self) -> str:
         """The golden line: ``+ service/agent            because it does not exist (agent.yaml:12)``."""

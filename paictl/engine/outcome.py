@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from paictl.engine.model import Address, Health, Plan, Resource, Step
+from paictl.errors import PaictlError
 
-__all__ = ["Applied", "Failure", "Outcome", "Release", "ResourceStatus", "Status"]
+__all__ = ["Applied", "Failure", "Outcome", "Release", "ResourceStatus", "Standing", "Status"]
+
+
+Standing = Literal["running", "starting", "unhealthy", "done", "missing", "kept", "leftover", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +21,26 @@ class Failure:
 
     step: Step
     reason: str
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an execution ended. Every step of the plan is in exactly one of the three; ``signal`` is what interrupted it, or 0."""
+    """How an execution ended. Every step of the plan is in exactly one of the three.
+
+    ``signal`` is what interrupted it, or 0; ``trouble`` what stopped it besides its steps: the journal can't be written.
+    """
 
     done: tuple[Step, ...] = ()
     failed: tuple[Failure, ...] = ()
     not_started: tuple[Step, ...] = ()
     signal: int = 0
+    trouble: PaictlError | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every step was done."""
-        return not self.failed and not self.not_started
+        """Whether every step was done and written down."""
+        return not self.failed and not self.not_started and self.trouble is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class ResourceStatus:
     """
 
     address: Address
-    state: Literal["running", "starting", "unhealthy", "done", "missing", "kept", "leftover", "foreign"]
+    state: Standing
     service: bool
     health: Health
     since: str = ""

@@ -1,0 +1,32 @@
+"""The hash of a plan: over everything a person reviewed, and over nothing that differs between two looks at the same world."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from paictl.engine.model import Plan, Step
+
+__all__ = ["plan_hash"]
+
+
+def plan_hash(plan: Plan) -> str:
+    """Short enough to type: the first 16 hexadecimal digits of SHA-256."""
+    content = [plan.agent, plan.target, [_reviewed(step) for step in plan.steps], [str(kept) for kept in plan.kept]]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _reviewed(step: Step) -> list[object]:
+    """Left out: tokens, handles and health, which move by themselves."""
+    return [
+        step.id,
+        step.cause,
+        [[change.path, change.before, change.after] for change in step.changes],
+        step.needs,
+        step.downtime,
+        asdict(step.effect) if step.effect is not None else None,
+        step.fingerprint,
+        step.phase,
+    ]

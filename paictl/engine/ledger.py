@@ -1,0 +1,236 @@
+"""Everything remembered of one agent on one target: state, journal and releases together, kept consistent through any crash.
+
+Opened by ``reconcile`` under the lock for what writes; ``recall`` alone for what only looks. The target itself stays the
+truth: a lost ledger is rebuilt from the inventory that the driver keeps there, and from what is observed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from paictl.engine.codec import resource_to_json
+from paictl.engine.driver import Driver, Scope
+from paictl.engine.fingerprint import fingerprint, matches
+from paictl.engine.formats import Damaged
+from paictl.engine.intent import Desired
+from paictl.engine.inventory import Inventory, Record, address_from_text, record_from_json
+from paictl.engine.journal import Entry, Journal, replay
+from paictl.engine.model import Address, Observation, Plan, Resource
+from paictl.engine.outcome import Release
+from paictl.engine.points import OnPoint
+from paictl.engine.releases import Releases
+from paictl.engine.state import from_target, read_state, to_target, write_state
+from paictl.events import Emit, Event
+
+__all__ = ["Ledger", "Place", "Stamp", "fold", "recall", "remember"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the ledger of one agent on one target is."""
+
+    scope: Scope
+    driver: Driver
+    directory: Path
+
+    @property
+    def releases(self) -> Releases:
+        """The folder of releases."""
+        return Releases(self.directory / "releases", self.scope.target)
+
+    @property
+    def journal(self) -> Path:
+        """The journal of the run that is on, or of one that a crash ended."""
+        return self.directory / "journal.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """The state file."""
+        return self.directory / "state.json"
+
+
+def recall(place: Place, emit: Emit) -> Inventory:
+    """What is remembered, with what a crash left in the journal. Writes nothing."""
+    target, driver = place.scope.target, place.driver
+    try:
+        inventory = read_state(place.state, target, driver.name)
+    except Damaged as damage:
+        _warn(emit, "state-damaged", f"{place.state} is damaged ({damage}); rebuilding it from the target")
+        inventory = None
+    if inventory is None:
+        inventory = _from_target(place, emit)
+    journal = replay(place.journal)
+    if journal.damaged:
+        _warn(
+            emit,
+            "journal-damaged",
+            f"{place.journal} has {journal.damaged} damaged lines; going by what the target shows",
+        )
+    inventory = fold(inventory, journal.entries, target, driver.name)
+    release = place.releases.find(inventory.release)
+    before = {resource.address: resource for resource in release.resources} if release is not None else {}
+    return replace(inventory, before=before)
+
+
+def _from_target(place: Place, emit: Emit) -> Inventory:
+    content = place.driver.load_inventory(place.scope)
+    if content is None:
+        return Inventory()
+    try:
+        return from_target(content, place.scope.target, place.driver.name)
+    except Damaged as damage:
+        _warn(
+            emit, "inventory-damaged", f"the inventory on the target is damaged ({damage}); going by what stands there"
+        )
+        return Inventory()
+
+
+def fold(inventory: Inventory, entries: Iterable[Entry], target: str, driver: str) -> Inventory:
+    """The inventory after these entries of a journal; the same however often it is done."""
+    records, unsettled = dict(inventory.records), set(inventory.unsettled)
+    for entry in entries:
+        address = address_from_text(str(entry["address"]), target, driver)
+        if entry["type"] == "begin" and entry["action"] != "delete":
+            unsettled.add(address)
+        elif entry["type"] == "end" and entry["action"] != "delete":
+            unsettled.discard(address)
+            records[address] = record_from_json(cast("Mapping[str, object]", entry["record"]), target, driver)
+        elif entry["type"] == "end" and entry.get("gone"):
+            unsettled.discard(address)
+            records.pop(address, None)
+    return replace(inventory, records=records, unsettled=frozenset(unsettled))
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who made a release, by which verb, and when (ISO 8601)."""
+
+    who: str
+    verb: str
+    when: str
+
+
+class Ledger:
+    """An open ledger. Whoever opens it holds the lock."""
+
+    def __init__(self, place: Place, emit: Emit, on_point: OnPoint) -> None:
+        self.place = place
+        self._on_point = on_point
+        self._inventory = recall(place, emit)
+        self._fresh: list[Entry] = []
+        self._journal: Journal | None = None
+        if place.journal.exists() and place.journal.stat().st_size:
+            self._settle(emit)
+
+    @property
+    def inventory(self) -> Inventory:
+        """What is remembered now, with what was committed since."""
+        if self._fresh:
+            self._inventory = fold(self._inventory, self._fresh, self.place.scope.target, self.place.driver.name)
+            self._fresh = []
+        return self._inventory
+
+    def _settle(self, emit: Emit) -> None:
+        """Bring what a crash or a failure left in the journal into the state."""
+        names = ", ".join(str(address) for address in sorted(self.inventory.unsettled))
+        if names:
+            _warn(emit, "unfinished", f"an earlier run did not finish {names}; going on from there")
+        self._write()
+        Journal(self.place.journal).retire()
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Make entries durable and remember them."""
+        if self._journal is None:
+            self._journal = Journal(self.place.journal)
+        self._journal.commit(entries)
+        self._fresh.extend(entries)
+
+    def record(self, desired: Desired, plan: Plan, observation: Observation, stamp: Stamp) -> int:
+        """Everything desired stands: keep it as a release, if it is not the last one, and write it all down.
+
+        Returns the number of the release that stands; 0 when nothing is desired. A crash between any two of
+        the writes is mended by the next run.
+        """
+        number = self._release(desired, stamp) if desired.resources else 0
+        self._conclude(replace(remember(desired, plan, observation, self.inventory), release=number))
+        return number
+
+    def _release(self, desired: Desired, stamp: Stamp) -> int:
+        releases = self.place.releases
+        numbers = releases.numbers()
+        last = releases.find(numbers[-1]) if numbers else None
+        if last is not None and _bare(last.resources) == _bare(desired.resources):
+            return last.number
+        release = Release(
+            number=max([self.inventory.release, *numbers]) + 1,
+            driver=self.place.driver.name,
+            when=stamp.when,
+            who=stamp.who,
+            verb=stamp.verb,
+            resources=tuple(desired.resources),
+            manifest=desired.manifest,
+            lock=desired.lock,
+            runtime=desired.runtime,
+        )
+        releases.write(release, self._on_point)
+        return release.number
+
+    def _conclude(self, inventory: Inventory) -> None:
+        changed = inventory != self.inventory
+        self._inventory = inventory
+        if changed or self._journal is not None or not self.place.state.exists():
+            self._write()
+            self.place.driver.save_inventory(self.place.scope, to_target(inventory, self.place.driver.name))
+        if self._journal is not None:
+            self._journal.retire()
+            self._journal = None
+
+    def _write(self) -> None:
+        write_state(self.place.state, self.inventory, self.place.driver.name, self._on_point)
+
+    def close(self) -> None:
+        """Let go of the journal; what it says stays for the next run to settle."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+
+def remember(desired: Desired, plan: Plan, observation: Observation, inventory: Inventory) -> Inventory:
+    """What to remember once everything desired stands: each of it, and the data that is kept although nothing asks for it."""
+    standing = {observed.address: observed for observed in observation.resources if observed.owner == "mine"}
+    records: dict[Address, Record] = {}
+    for resource in desired.resources:
+        held, observed, label = (
+            inventory.records.get(resource.address),
+            standing.get(resource.address),
+            fingerprint(resource.spec),
+        )
+        if held is not None and matches(resource.spec, held.fingerprint, label):
+            record = Record.of(resource, held.fingerprint, held.instance)
+        else:
+            record = Record.of(resource, label, observed.instance if observed is not None else "")
+        # What once held data is protected as long as it stands, whatever the manifest says now.
+        data = record.holds_data or (held is not None and held.holds_data)
+        records[resource.address] = replace(record, holds_data=data)
+    for address in plan.kept:
+        if address not in records:
+            seen = standing[address]
+            known = inventory.records.get(address) or Record(
+                seen.fingerprint, seen.instance, depends_on=seen.depends_on
+            )
+            records[address] = replace(known, holds_data=True)
+    return replace(inventory, records=records, unsettled=frozenset())
+
+
+def _bare(resources: Iterable[Resource]) -> list[str]:
+    """The resources without the lines of the manifest that they came from: moving a block is not a release."""
+    bare = (resource_to_json(replace(resource, origin=None)) for resource in resources)
+    return sorted(json.dumps(content, sort_keys=True) for content in bare)
+
+
+def _warn(emit: Emit, code: str, text: str) -> None:
+    emit(Event("warning", data={"code": code, "text": text}))

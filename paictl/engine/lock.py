@@ -1,0 +1,99 @@
+"""One writer per agent and target: flock here, the driver's own lock there. Held by ``reconcile`` around everything that writes.
+
+The kernel lets go of an flock when its process dies, by kill -9 too; the descriptor is close-on-exec, so that no service
+inherits it. The holder's name in the file is only for messages: it is never what decides.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from paictl.clock import Clock
+from paictl.engine.driver import Driver, Holder, Scope
+from paictl.errors import LockHeld
+from paictl.events import Emit, Event
+
+__all__ = ["describe", "flocked", "hold", "myself"]
+
+_POLL_SECONDS = 0.2
+
+
+def myself(who: str, verb: str, clock: Clock) -> Holder:
+    """The holder that the calling process would be."""
+    return Holder(who, socket.gethostname(), os.getpid(), clock.now().isoformat(timespec="seconds"), verb)
+
+
+def describe(holder: Holder) -> str:
+    """``alice on desk, process 4711, since 2026-01-02T03:04:05+00:00 (apply)``."""
+    return f"{holder.who} on {holder.host}, process {holder.pid}, since {holder.since} ({holder.verb})"
+
+
+@contextmanager
+def hold(
+    directory: Path, driver: Driver, scope: Scope, holder: Holder, wait: tuple[Clock, float], emit: Emit
+) -> Iterator[None]:
+    """Both locks, or ``LockHeld`` naming who has one, after waiting as long as ``wait`` says (a clock, and seconds)."""
+    clock, timeout = wait
+    deadline = clock.monotonic() + timeout
+    while True:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(flocked(directory / "lock", holder, emit))
+                stack.enter_context(driver.hold_lock(scope, holder))
+            except LockHeld:
+                if clock.monotonic() >= deadline:
+                    raise
+            else:
+                yield
+                return
+        clock.sleep(min(_POLL_SECONDS, max(0.0, deadline - clock.monotonic())))
+
+
+@contextmanager
+def flocked(path: Path, holder: Holder, emit: Emit) -> Iterator[None]:
+    """An flock on one file, with the holder's name in it; raises ``LockHeld`` at once when somebody has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _held(_read(descriptor)) from None
+        dead = _read(descriptor)
+        if dead is not None:
+            text = f"taking over from {describe(dead)}, which ended without letting go"
+            emit(Event("warning", data={"code": "dead-holder", "text": text}))
+        _write(descriptor, json.dumps(asdict(holder)).encode())
+        try:
+            yield
+        finally:
+            _write(descriptor, b"")
+    finally:
+        os.close(descriptor)
+
+
+def _held(holder: Holder | None) -> LockHeld:
+    whom = "another paictl" if holder is None else describe(holder)
+    return LockHeld(
+        f"the lock is held by {whom}", help="Wait for it to end, or pass --lock-timeout to wait for the lock."
+    )
+
+
+def _read(descriptor: int) -> Holder | None:
+    try:
+        content = json.loads(os.pread(descriptor, 4096, 0))
+        return Holder(content["who"], content["host"], content["pid"], content["since"], content["verb"])
+    except (ValueError, KeyError, TypeError):
+        return None  # empty after a clean end, or caught while being written
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    with suppress(OSError):  # a full disk costs the name in a message, not the lock
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, content, 0)

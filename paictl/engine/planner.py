@@ -1,0 +1,299 @@
+"""The pure heart: from what is desired, what stands and what is remembered to the ordered steps between, each with its cause.
+
+Called by ``reconcile`` for every verb. Decides everything that the executor carries out; no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from paictl.engine import causes
+from paictl.engine.differ import NO_DIFFERENCE, Difference, compare
+from paictl.engine.digest import plan_hash
+from paictl.engine.driver import Scope
+from paictl.engine.fingerprint import fingerprint, matches
+from paictl.engine.guards import Hazards, check
+from paictl.engine.intent import Options
+from paictl.engine.inventory import Inventory, Record
+from paictl.engine.model import Action, Address, DataEffect, Observation, Observed, Plan, Resource, Step
+from paictl.engine.order import in_order
+
+__all__ = ["Question", "plan", "survey"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the planner is asked: what is desired, what stands, what is remembered.
+
+    ``removal`` is the cause told for what goes; destroy has its own.
+    """
+
+    scope: Scope
+    desired: Sequence[Resource]
+    observation: Observation
+    inventory: Inventory
+    removal: str = causes.UNWANTED
+
+
+def plan(question: Question, options: Options) -> Plan:
+    """The steps from observed to desired; raises ``Refused`` and ``ProtectedData`` for what must not be done unasked."""
+    made, hazards = _Planner(question, options).run()
+    check(hazards, options)
+    return made
+
+
+def survey(question: Question) -> Plan:
+    """The same steps, refusing nothing: for showing drift, never for carrying out."""
+    made, _ = _Planner(question, Options()).run()
+    return made
+
+
+@dataclass
+class _Planner:
+    """Gathers steps for one plan; every method looks at one resource."""
+
+    question: Question
+    options: Options
+    steps: list[Step] = field(default_factory=list)
+    unchanged: int = 0
+    kept: list[Address] = field(default_factory=list)
+    foreign: list[Observed] = field(default_factory=list)
+    destroyed: list[Step] = field(default_factory=list)
+    # For each desired address, the steps that whatever depends on it has to wait for.
+    awaited: dict[Address, frozenset[str]] = field(default_factory=dict)
+    retired: list[tuple[Address, Observed]] = field(default_factory=list)
+
+    def run(self) -> tuple[Plan, Hazards]:
+        desired = {resource.address: resource for resource in self.question.desired}
+        standing: dict[Address, list[Observed]] = {}
+        for observed in self.question.observation.resources:
+            standing.setdefault(observed.address, []).append(observed)
+        order = in_order({address: resource.depends_on for address, resource in desired.items()})
+        for address in order:
+            before = len(self.steps)
+            self._settle(desired[address], standing.get(address, []))
+            made = frozenset(step.id for step in self.steps[before:])
+            self.awaited[address] = made or self._needs(desired[address])
+        self._retire(desired)
+        mine = [observed for group in standing.values() for observed in group if observed.owner == "mine"]
+        self._prune([observed for observed in mine if observed.address not in desired])
+        return self._plan(), Hazards(
+            foreign=tuple(self.foreign),
+            destroyed=tuple(self.destroyed),
+            standing=len({observed.address for observed in mine}),
+            deleted=sum(1 for step in self.steps if step.phase == 1),
+            emptied=not desired,
+        )
+
+    def _plan(self) -> Plan:
+        scope, kept = self.question.scope, tuple(sorted(set(self.kept)))
+        steps = tuple(self.steps)
+        made = Plan(scope.agent, scope.target, steps, self.unchanged, hash="", kept=kept)
+        return replace(made, hash=plan_hash(made))
+
+    def _needs(self, resource: Resource) -> frozenset[str]:
+        return frozenset().union(*(self.awaited.get(need, frozenset()) for need in resource.depends_on))
+
+    def _settle(self, resource: Resource, group: Sequence[Observed]) -> None:
+        """What has to be done at one desired address."""
+        mine = tuple(observed for observed in group if observed.owner == "mine")
+        if group and not mine:
+            self.foreign.append(group[0])
+            return
+        record = self.question.inventory.records.get(resource.address)
+        case = _Case(resource, fingerprint(resource.spec), mine, record)
+        if resource.one_shot:
+            self._run(case)
+        elif not mine:
+            instance = _instance(case.label, None) if case.beside else ""
+            self._add(case, "create", causes.GONE if record is not None else causes.ABSENT, instance=instance)
+        else:
+            current = case.current()
+            self.retired.extend((resource.address, observed) for observed in mine if observed is not current)
+            self._mend(case, current)
+
+    def _run(self, case: _Case) -> None:
+        """A one-shot: once per spec. What is remembered counts even when the target has cleaned it away."""
+        remembered = case.record is not None and case.fits(case.record.fingerprint)
+        last = next((observed for observed in case.mine if case.fits(observed.fingerprint)), None)
+        if remembered or (last is not None and last.health.state == "healthy"):
+            self.unchanged += 1
+        elif last is not None:
+            self._add(case, "run", causes.UNDONE, last)
+        else:
+            anew = bool(case.mine) or case.record is not None
+            self._add(case, "run", causes.RUN_ANEW if anew else causes.NOT_RUN, next(iter(case.mine), None))
+
+    def _mend(self, case: _Case, current: Observed) -> None:
+        """Something of ours stands there: leave it, change it in place, or replace it."""
+        before = self.question.inventory.before.get(case.resource.address)
+        difference = compare(case.resource, case.label, current, before.spec if before is not None else None)
+        if difference.keys & case.resource.replace_on:
+            self._replace(case, current, difference)
+        elif difference.changes:
+            self._add(case, "update", causes.changed(difference), current, difference)
+        elif unwell := self._unwell(case.resource, current):
+            self._add(case, "update", unwell, current)
+        else:
+            self.unchanged += 1
+
+    def _unwell(self, resource: Resource, current: Observed) -> str:
+        """Why something that is as it should be has to be made to run; empty when it hasn't."""
+        if current.health.state == "unhealthy":
+            return causes.NOT_RUNNING
+        if current.health.state == "starting" and resource.probe is not None:
+            return causes.STARTING
+        return causes.UNFINISHED if resource.address in self.question.inventory.unsettled else ""
+
+    def _replace(self, case: _Case, current: Observed, difference: Difference) -> None:
+        cause = causes.changed(difference) + causes.IN_PLACE
+        data = case.resource.holds_data or _holds_data(current, case.record)
+        if case.beside and not data:
+            self._add(case, "create", cause, None, difference, _instance(case.label, current))
+            self.retired.append((case.resource.address, current))
+            return
+        self._add(case, "replace", cause, current, difference)
+        # What is probed serves somebody: between the old and the new one it doesn't.
+        step = replace(self.steps[-1], downtime=case.resource.downtime or case.resource.probe is not None)
+        if data:
+            step = replace(step, effect=replace(step.effect or DataEffect(), destroys=True))
+            self.destroyed.append(step)
+        self.steps[-1] = step
+
+    def _retire(self, desired: Mapping[Address, Resource]) -> None:
+        """Of two that stand at one address, remove the old one, after its successor and whoever was on the way to that."""
+        if not self.retired:
+            return
+        users: dict[Address, list[str]] = {address: [] for address, _ in self.retired}
+        making = {step.address: step.id for step in self.steps}
+        for resource in desired.values():
+            for need in resource.depends_on:
+                if need in users and resource.address in making:
+                    users[need].append(making[resource.address])
+        for address, observed in self.retired:
+            if _holds_data(observed, None):
+                self.kept.append(address)
+                continue
+            own = [making[address]] if address in making else []
+            needs = tuple(sorted({*own, *users[address]}))
+            self.steps.append(_delete(observed, causes.SUCCEEDED, needs=needs, phase=0))
+
+    def _prune(self, unwanted: Sequence[Observed]) -> None:
+        """Remove what is ours and no longer desired, in the exact reverse of the order in which it was made."""
+        records = self.question.inventory.records
+        groups: dict[Address, list[Observed]] = {}
+        for observed in unwanted:
+            groups.setdefault(observed.address, []).append(observed)
+        edges = {address: _dependencies(group, records.get(address)) for address, group in groups.items()}
+        dependents: dict[Address, list[str]] = {address: [] for address in groups}
+        # The order is that of everything, kept data too, so that it is the reverse of how it was made.
+        for address in reversed(in_order(edges, break_cycles=True)):
+            made = []
+            for observed in groups[address]:
+                data = _holds_data(observed, records.get(address))
+                if data and str(address) not in self.options.delete_data:
+                    self.kept.append(address)
+                    continue
+                needs = tuple(sorted(dependents[address]))
+                step = _delete(observed, self.question.removal, needs=needs, phase=1, destroys=data)
+                made.append(step.id)
+                self.steps.append(step)
+                if data:
+                    self.destroyed.append(step)
+            for need in edges[address]:
+                if need in dependents and need != address:
+                    dependents[need].extend(made)
+
+    def _add(
+        self,
+        case: _Case,
+        action: Action,
+        cause: str,
+        observed: Observed | None = None,
+        difference: Difference = NO_DIFFERENCE,
+        instance: str = "",
+    ) -> None:
+        resource, touched = case.resource, bool(difference.changes) or action != "update"
+        if action == "update" and observed is not None and _holds_data(observed, case.record):
+            # The protection stays on the resource, even when the manifest no longer says that it holds data.
+            resource = replace(resource, holds_data=True)
+        self.steps.append(
+            Step(
+                id=_step_id(action, resource.address, instance),
+                address=resource.address,
+                action=action,
+                cause=causes.at(cause, resource),
+                changes=difference.changes,
+                needs=tuple(sorted(self._needs(resource))),
+                expects=observed.token if observed is not None else "",
+                downtime=action == "update" and touched and resource.downtime,
+                effect=resource.effect if touched else None,
+                resource=resource,
+                observed=observed,
+                fingerprint=case.label,
+                instance=observed.instance if observed is not None else instance,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One desired resource, the label of its spec, what of ours stands at its address, and what is remembered of it."""
+
+    resource: Resource
+    label: str
+    mine: tuple[Observed, ...]
+    record: Record | None
+
+    @property
+    def beside(self) -> bool:
+        """Whether a successor can stand beside it; never so where both would write the same data."""
+        return self.resource.create_first and not self.resource.holds_data
+
+    def fits(self, label: str) -> bool:
+        """Whether a label was written for this spec."""
+        return matches(self.resource.spec, label, self.label)
+
+    def current(self) -> Observed:
+        """Of several that stand, the one to keep: the one that fits, else the one remembered, else the first by name."""
+        remembered = self.record.instance if self.record is not None else ""
+        return min(
+            self.mine,
+            key=lambda one: (not self.fits(one.fingerprint), one.instance != remembered, one.instance, one.handle),
+        )
+
+
+def _delete(observed: Observed, cause: str, *, needs: tuple[str, ...], phase: int, destroys: bool = False) -> Step:
+    return Step(
+        id=_step_id("delete", observed.address, observed.instance),
+        address=observed.address,
+        action="delete",
+        cause=cause,
+        needs=needs,
+        expects=observed.token,
+        effect=DataEffect(destroys=True) if destroys else None,
+        observed=observed,
+        instance=observed.instance,
+        phase=phase,
+    )
+
+
+def _step_id(action: str, address: Address, instance: str) -> str:
+    return f"{action}:{address}@{instance}" if instance else f"{action}:{address}"
+
+
+def _instance(label: str, replaces: Observed | None) -> str:
+    """The name of one that will stand beside another: the same after a crash, and never the other's own."""
+    text = label if replaces is None else f"{label} after {replaces.instance}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _holds_data(observed: Observed, record: Record | None) -> bool:
+    return observed.holds_data or (record is not None and record.holds_data)
+
+
+def _dependencies(group: Sequence[Observed], record: Record | None) -> list[Address]:
+    found = {need for observed in group for need in observed.depends_on}
+    return sorted(found | set(record.depends_on if record is not None else ()))

@@ -1,0 +1,46 @@
+"""Between planning and doing: what was reviewed is what will be done, or nothing is. Called by ``reconcile``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paictl.engine.model import Plan
+from paictl.errors import Refused, StalePlan
+
+__all__ = ["Consent", "agree", "expect"]
+
+Consent = Callable[[Plan], bool]
+"""Shows the plan and asks. None where a verb takes it: nobody is asked (``--yes``)."""
+
+
+def expect(plan: Plan, reviewed: str) -> None:
+    """Refuse a plan other than the one of that hash; any plan will do when there is no hash."""
+    if reviewed and plan.hash != reviewed:
+        now = str(plan) or "nothing to do"
+        raise StalePlan(
+            f"the plan that was reviewed ({reviewed}) is not the plan of now ({plan.hash}):\n{now}",
+            help="Review the new plan, and apply that one.",
+        )
+
+
+def agree(plan: Plan, consent: Consent | None, look_again: Callable[[], Plan]) -> Plan:
+    """Ask, and look again: people take their time, and the world moves meanwhile. Returns the plan as of now."""
+    if plan.empty or consent is None:
+        return plan
+    if not consent(plan):
+        raise Refused("not confirmed; nothing was changed")
+    now = look_again()
+    if now.hash != plan.hash:
+        raise StalePlan(
+            f"the plan changed while it was being reviewed:\n{_difference(plan, now)}",
+            help="Review the new plan, and apply that one.",
+        )
+    return now
+
+
+def _difference(before: Plan, now: Plan) -> str:
+    was, is_ = str(before).splitlines(), str(now).splitlines()
+    lines = [f"no longer: {line}" for line in was if line not in is_] + [
+        f"now:       {line}" for line in is_ if line not in was
+    ]
+    return "\n".join(lines) or "the same steps, with other values"

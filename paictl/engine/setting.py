@@ -1,0 +1,64 @@
+"""Whom a run is for and what it works with: made once by the command line, passed along by ``reconcile``. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paictl.clock import Clock, SystemClock
+from paictl.engine.driver import Driver, Scope, SecretReader
+from paictl.engine.executor import Crew
+from paictl.engine.ledger import Ledger, Place, Stamp
+from paictl.engine.lock import hold, myself
+from paictl.engine.points import OnPoint, pass_by
+from paictl.events import Emit, ignore
+
+__all__ = ["Setting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One agent on one target, through one driver.
+
+    ``state_dir`` is the folder above all agents (``places.state_home()`` or ``--state-dir``); ``who`` is told to whoever
+    finds the lock held, and is written into releases.
+    """
+
+    scope: Scope
+    driver: Driver
+    state_dir: Path
+    secrets: SecretReader
+    who: str
+    emit: Emit = ignore
+    clock: Clock = field(default_factory=SystemClock)
+    lock_timeout: float = 0.0
+    on_point: OnPoint = pass_by
+
+    @property
+    def place(self) -> Place:
+        """Where the ledger is."""
+        return Place(self.scope, self.driver, self.state_dir / self.scope.agent / self.scope.target)
+
+    @contextmanager
+    def hold_lock(self, verb: str) -> Iterator[Ledger]:
+        """The lock, and the ledger that it guards; opening it settles what a crash left in the journal."""
+        directory = self.place.directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        holder = myself(self.who, verb, self.clock)
+        with hold(directory, self.driver, self.scope, holder, (self.clock, self.lock_timeout), self.emit):
+            ledger = Ledger(self.place, self.emit, self.on_point)
+            try:
+                yield ledger
+            finally:
+                ledger.close()
+            self.on_point("before-unlock", verb)
+
+    def crew(self, ledger: Ledger) -> Crew:
+        """What an execution works with."""
+        return Crew(self.driver, self.secrets, ledger.commit, self.emit, self.clock, self.on_point)
+
+    def stamp(self, verb: str) -> Stamp:
+        """What a release says of its making."""
+        return Stamp(self.who, verb, self.clock.now().isoformat(timespec="seconds"))

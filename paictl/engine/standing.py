@@ -1,0 +1,77 @@
+"""Looks that write nothing: what stands against the last release, and which releases there are. Called by ``reconciler``."""
+
+from __future__ import annotations
+
+from paictl.engine.inventory import Inventory
+from paictl.engine.ledger import Place
+from paictl.engine.model import Address, Health, Observation, Observed, Resource
+from paictl.engine.outcome import Release, ResourceStatus, Standing, Status
+from paictl.errors import Refused
+
+__all__ = ["earlier", "standing_release", "status"]
+
+
+def earlier(place: Place, inventory: Inventory, number: int | None) -> Release:
+    """The release of that number, or the one before the one that stands; ``Refused`` when there is none."""
+    if number is not None:
+        return place.releases.read(number)
+    before = [one for one in place.releases.numbers() if not inventory.release or one < inventory.release]
+    if not before:
+        raise Refused("there is no earlier release to go back to", help="See `paictl history`.")
+    return place.releases.read(before[-1])
+
+
+def standing_release(place: Place, inventory: Inventory) -> Release:
+    """The release that stands; ``Refused`` when nothing was applied yet."""
+    if not inventory.release:
+        raise Refused(
+            f"nothing of {place.scope.agent} has been applied to {place.scope.target} yet",
+            help="Begin with `paictl apply`.",
+        )
+    return place.releases.read(inventory.release)
+
+
+def status(inventory: Inventory, observation: Observation) -> Status:
+    """Everything of the last release, and what of ours stands beside it."""
+    found: dict[Address, list[Observed]] = {}
+    for observed in observation.resources:
+        found.setdefault(observed.address, []).append(observed)
+    rows = [
+        _wanted(resource, found.get(address, []), inventory) for address, resource in sorted(inventory.before.items())
+    ]
+    rows += [
+        _unwanted(observed, inventory)
+        for address, group in sorted(found.items())
+        if address not in inventory.before
+        for observed in group
+        if observed.owner == "mine"
+    ]
+    good = {"running", "done", "kept"}
+    ready = bool(inventory.release) and not inventory.unsettled and all(row.state in good for row in rows)
+    return Status(inventory.release, ready, tuple(rows), tuple(sorted(inventory.unsettled)))
+
+
+def _wanted(resource: Resource, group: list[Observed], inventory: Inventory) -> ResourceStatus:
+    service = resource.probe is not None
+    mine = [observed for observed in group if observed.owner == "mine"]
+    if resource.one_shot and (record := inventory.records.get(resource.address)) is not None and record.fingerprint:
+        return ResourceStatus(resource.address, "done", service=service, health=Health("healthy"))
+    if not mine:
+        state = Health("unknown", "it does not exist")
+        return ResourceStatus(resource.address, "foreign" if group else "missing", service=service, health=state)
+    record = inventory.records.get(resource.address)
+    current = min(mine, key=lambda one: (record is None or one.instance != record.instance, one.instance))
+    return _row(current, service=service, state="running")
+
+
+def _unwanted(observed: Observed, inventory: Inventory) -> ResourceStatus:
+    record = inventory.records.get(observed.address)
+    kept = observed.holds_data or (record is not None and record.holds_data)
+    return _row(observed, service=False, state="kept" if kept else "leftover")
+
+
+def _row(observed: Observed, *, service: bool, state: Standing) -> ResourceStatus:
+    health = observed.health
+    if state == "running" and health.state in ("starting", "unhealthy"):
+        state = "starting" if health.state == "starting" else "unhealthy"
+    return ResourceStatus(observed.address, state, service, health, observed.since, observed.url, observed.handle)

@@ -1,0 +1,33 @@
+"""Turns an execution that did not go well into the error that a person is told, with its exit code. Called by ``reconcile``; pure."""
+
+from __future__ import annotations
+
+from paictl.engine.outcome import Outcome
+from paictl.errors import Interrupted, PaictlError, PartlyApplied
+
+__all__ = ["summary", "verdict"]
+
+_RESUME = "`paictl status` says what stands; the next apply goes on from there."
+
+
+def verdict(outcome: Outcome) -> PaictlError:
+    """The error for an outcome that is not complete; ``PartlyApplied`` as soon as any step was begun."""
+    if outcome.signal:
+        return Interrupted(f"interrupted: {summary(outcome)}", help=_RESUME, signal=outcome.signal)
+    reasons = [f"{failure.step.action} {failure.step.address} failed: {failure.reason}" for failure in outcome.failed]
+    if outcome.trouble is not None:
+        reasons.append(outcome.trouble.summary)
+    text = "\n".join(reasons)
+    if outcome.done or outcome.failed:
+        return PartlyApplied(f"{text}\n{summary(outcome)}", help=_RESUME)
+    help_text = outcome.trouble.help if outcome.trouble is not None else ""
+    return PaictlError(f"{text}\nnothing was changed", help=help_text)
+
+
+def summary(outcome: Outcome) -> str:
+    """``3 steps done, 1 failed (service/agent), 2 not started``."""
+    done, failed, left = len(outcome.done), outcome.failed, len(outcome.not_started)
+    text = f"{done} {'step' if done == 1 else 'steps'} done"
+    if failed:
+        text += f", {len(failed)} failed ({', '.join(str(failure.step.address) for failure in failed)})"
+    return f"{text}, {left} not started"
