@@ -1,0 +1,100 @@
+"""Writing to disk so that a crash leaves the old or the new, never half. Used by every part of the native driver."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+from paictl.errors import Refused
+
+__all__ = ["clone", "private_directory", "read_json", "remove_tree", "sync_directory", "write", "write_json"]
+
+# The kernel's refusals to link that a copy gets around.
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.ENOTSUP, errno.ENOSYS})
+
+
+def write(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace the file as one act: temporary name, fsync, rename, fsync of the directory."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, content: object) -> None:
+    """The same for JSON data."""
+    write(path, (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, object] | None:
+    """The file's object; None when there is no file or no object in it."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in it durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def private_directory(path: Path) -> None:
+    """Make it, 0700 and ours; refuses one that somebody else put there, which on a shared tmpfs would be an attack."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.lstat()
+    if path.is_symlink() or status.st_uid != os.getuid():
+        raise Refused(f"{path} belongs to somebody else", help=f"look at it, then remove it: rm -r {path}")
+    if status.st_mode & 0o777 != 0o700:
+        path.chmod(0o700)
+
+
+def clone(source: Path, destination: Path) -> None:
+    """The same tree again, by hard links where the disk allows it. Appears under its name only when it is whole."""
+    temporary = destination.with_name(f".{destination.name}.{os.getpid()}")
+    remove_tree(temporary)
+    destination.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copytree(source, temporary, symlinks=True, copy_function=_link)
+    remove_tree(destination)
+    temporary.rename(destination)
+    sync_directory(destination.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove whatever stands there; nothing there is fine. Renamed first, so that a crash leaves no half of it in place."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        doomed = path.with_name(f".{path.name}.{os.getpid()}.gone")
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+
+
+def _link(source: str, destination: str) -> str:
+    try:
+        os.link(source, destination, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copy2(source, destination, follow_symlinks=False)
+    return destination

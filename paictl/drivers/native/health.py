@@ -1,0 +1,96 @@
+"""Whether a service is well: what its supervisor says of the process, and what the service itself answers. Changes nothing."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from paictl.clock import Clock
+from paictl.drivers.native.layout import Layout
+from paictl.drivers.native.logs import last_lines
+from paictl.drivers.native.supervision import Live, Program
+from paictl.engine.model import Health
+
+__all__ = ["service_health", "tell"]
+
+_ASK_SECONDS = 3.0
+_LOG_LINES = 15
+
+
+def service_health(layout: Layout, live: Live | None, name: str, check: Mapping[str, object], clock: Clock) -> Health:
+    """One service's health. ``check``: ``address`` (empty: being alive is enough), ``path``, ``stable_seconds``."""
+    if live is None:
+        return Health("unhealthy", "its supervisor is not running")
+    program = live.programs.get(name)
+    if program is None:
+        return Health("unhealthy", "its supervisor does not know it")
+    if program.state != "RUNNING":
+        return _not_running(layout, program)
+    if not check.get("address"):
+        alive = clock.now().timestamp() - program.started
+        stable = float(str(check.get("stable_seconds", 0)))
+        return Health("healthy") if alive >= stable else Health("starting", "it has just started")
+    return tell(layout.root, str(check["address"]), str(check["path"]))
+
+
+def _not_running(layout: Layout, program: Program) -> Health:
+    match program.state:
+        case "FATAL":
+            return Health("unhealthy", _with_log(layout, program.name, _failure(program)), terminal=True)
+        case "BACKOFF":
+            return Health("starting", _with_log(layout, program.name, _failure(program)))
+        case "STARTING" | "EXITED":
+            return Health("starting", "it is starting")
+        case _:
+            return Health("unhealthy", "it was stopped")
+
+
+def tell(root: Path, address: str, path: str) -> Health:
+    """What ``GET path`` at a wired address answers: 200 is healthy, anything else is not yet."""
+    connection = _Connection(root, address)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return _starting(f"{address} does not answer: {error}")
+    finally:
+        connection.close()
+    return Health("healthy") if status == 200 else _starting(f"{address}{path} answers {status}")
+
+
+def _starting(detail: str) -> Health:
+    return Health("starting", detail)
+
+
+def _failure(program: Program) -> str:
+    return program.complaint or f"it ended with exit status {program.exit_status}"
+
+
+def _with_log(layout: Layout, name: str, sentence: str) -> str:
+    lines = last_lines(layout.log(name), _LOG_LINES)
+    return "\n".join([f"{sentence}; its last lines:", *lines]) if lines else sentence
+
+
+class _Connection(http.client.HTTPConnection):
+    """To a TCP address, or to a socket below the root whose path may be longer than a socket's address can hold."""
+
+    def __init__(self, root: Path, address: str) -> None:
+        scheme, _, place = address.partition(":")
+        self._socket = root / place if scheme == "unix" else None
+        # The name by which loopback listeners know themselves: they refuse any other.
+        super().__init__("localhost" if self._socket else place, timeout=_ASK_SECONDS)
+
+    def connect(self) -> None:
+        if self._socket is None:
+            super().connect()
+            return
+        folder = os.open(self._socket.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(_ASK_SECONDS)
+            self.sock.connect(f"/proc/self/fd/{folder}/{self._socket.name}")
+        finally:
+            os.close(folder)

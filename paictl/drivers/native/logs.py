@@ -1,0 +1,62 @@
+"""What services wrote: the last lines, and those to come. Reads the files that the supervisor writes and turns over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from paictl.clock import Clock
+
+__all__ = ["follow", "last_lines"]
+
+_CHUNK = 64 * 1024
+_POLL_SECONDS = 0.2
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a log, from the file before it, too, when it was just turned over."""
+    lines = _tail(path, count)
+    if len(lines) < count:
+        lines = _tail(path.with_name(f"{path.name}.1"), count - len(lines)) + lines
+    return lines
+
+
+def follow(path: Path, clock: Clock) -> Iterator[str]:
+    """Every line written from now on, through turning over, until the caller has enough."""
+    handle = path.open("rb") if path.exists() else None
+    if handle:
+        handle.seek(0, 2)
+    rest = b""
+    try:
+        while True:
+            chunk = handle.read(_CHUNK) if handle else b""
+            if chunk:
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (_text(line) for line in lines)
+                continue
+            if path.exists() and (handle is None or not path.samefile(f"/proc/self/fd/{handle.fileno()}")):
+                if handle:
+                    handle.close()
+                handle = path.open("rb")
+                continue
+            clock.sleep(_POLL_SECONDS)
+    finally:
+        if handle:
+            handle.close()
+
+
+def _tail(path: Path, count: int) -> list[str]:
+    if count <= 0 or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        position, content = file.seek(0, 2), b""
+        while position > 0 and content.count(b"\n") <= count:
+            step = min(_CHUNK, position)
+            position -= step
+            file.seek(position)
+            content = file.read(step) + content
+    return [_text(line) for line in content.splitlines()[-count:]]
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")

@@ -1,0 +1,161 @@
+"""Turns a blueprint into this machine's resources: what each needs, what it depends on, what restarts it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from paictl.blueprint.types import Blueprint, Service
+from paictl.drivers.native.directories import HOME
+from paictl.drivers.native.layout import Layout
+from paictl.drivers.native.records import DRIVER
+from paictl.drivers.native.services import digest
+from paictl.engine.model import Address, DataEffect, Probe, Resource
+from paictl.errors import Span
+from paictl.render import native
+
+__all__ = ["resources"]
+
+_SUPERVISOR_PROBE = Probe(timeout_seconds=30.0, stable_seconds=0.0)
+
+
+def resources(blueprint: Blueprint, layout: Layout) -> list[Resource]:
+    """Everything that has to stand, dependencies first."""
+    return list(_Graph(blueprint, layout).all())
+
+
+class _Graph:
+    def __init__(self, blueprint: Blueprint, layout: Layout) -> None:
+        self.blueprint = blueprint
+        self.paths = layout.paths(blueprint.runtime.digest)
+        self.home = self.address("directory", HOME)
+        self.keys = self.address("directory", "keys")
+        self.venv = self.address("venv", "runtime")
+        self.supervisor = self.address("supervisor", "main")
+
+    def address(self, kind: str, name: str) -> Address:
+        return Address(self.blueprint.target, DRIVER, kind, name)
+
+    def all(self) -> Iterable[Resource]:
+        yield self._make(self.home, {"mode": "0700"})
+        yield self._make(self.keys, {"path": "keys", "mode": "0700"}, [self.home], holds_data=True)
+        yield self._make(
+            self.venv,
+            {"digest": self.blueprint.runtime.digest},
+            [self.home],
+            replace_on=frozenset({"digest"}),
+            create_first=True,
+        )
+        yield from self._data()
+        yield self._supervisor()
+        for service in self.blueprint.services:
+            yield self._config(service)
+            yield self._service(service)
+        if self.blueprint.start_on_boot:
+            content = native.boot_unit(self.blueprint, self.paths)
+            yield self._make(self.address("unit", "boot"), {"content": content, "enabled": True}, [self.supervisor])
+
+    def _data(self) -> Iterable[Resource]:
+        for volume in {
+            volume.name: volume for service in self.blueprint.services for volume in service.volumes
+        }.values():
+            yield self._make(
+                self.address("volume", volume.name),
+                {"path": volume.path, "mode": "0700"},
+                [self.home],
+                holds_data=volume.holds_data,
+                origin=volume.origin,
+            )
+        for model in self.blueprint.weights:
+            yield self._make(
+                self.address("weights", model.name),
+                {"path": model.path, "sha256": model.sha256, "size": model.size, "source": model.source},
+                [self.home],
+                effect=DataEffect(download_bytes=model.size),
+                origin=model.origin,
+            )
+        for secret in self.blueprint.secrets:
+            yield self._make(
+                self.address("secret", secret.name),
+                {"path": secret.path, "generated": secret.generated, "fingerprint": secret.fingerprint},
+                [self.home, *([self.keys] if secret.generated else [])],
+                origin=secret.origin,
+            )
+
+    def _supervisor(self) -> Resource:
+        config, identity = native.supervisor_config(self.blueprint, self.paths)
+        return self._make(
+            self.supervisor,
+            {"config": config, "identity": identity, "runtime": self.blueprint.runtime.digest},
+            # The secrets, too: after a restart of the machine it starts at once whatever it finds set up.
+            [self.home, self.venv, *(self.address("secret", secret.name) for secret in self.blueprint.secrets)],
+            probe=_SUPERVISOR_PROBE,
+            downtime=True,
+        )
+
+    def _config(self, service: Service) -> Resource:
+        return self._make(
+            self.address("file", service.config.path),
+            {"path": service.config.path, "content": native.config(self.blueprint, service)},
+            [self.home],
+            origin=service.origin,
+        )
+
+    def _service(self, service: Service) -> Resource:
+        secrets = {one.name: one.fingerprint for one in self.blueprint.secrets}
+        weights = {one.name: one.sha256 for one in self.blueprint.weights}
+        spec: dict[str, object] = {
+            "program": native.service_config(self.blueprint, service, self.paths),
+            "room": native.room(self.blueprint, service),
+            "started_with": {
+                "config": digest(native.config(self.blueprint, service)),
+                "runtime": self.blueprint.runtime.digest,
+                "secrets": {name: secrets[name] for name in service.secrets if secrets[name]},
+                "weights": {name: weights[name] for name in service.weights},
+            },
+            "health": self._health(service),
+            "stop_seconds": service.stop_seconds,
+            "url": self._url(service),
+        }
+        return self._make(
+            self.address("service", service.name),
+            spec,
+            [
+                self.home,
+                self.venv,
+                self.supervisor,
+                self.address("file", service.config.path),
+                *(self.address("volume", volume.name) for volume in service.volumes),
+                *(self.address("weights", name) for name in service.weights),
+                *(self.address("secret", name) for name in service.secrets),
+                *(self.address("service", name) for name in service.needs),
+            ],
+            probe=Probe(service.health.timeout_seconds, service.health.stable_seconds),
+            downtime=True,
+            origin=service.origin,
+        )
+
+    def _health(self, service: Service) -> dict[str, object]:
+        check = service.health
+        address = native.wiring(self.blueprint)(service.name, check.endpoint) if check.endpoint else ""
+        return {"address": address, "path": check.path, "stable_seconds": check.stable_seconds}
+
+    def _url(self, service: Service) -> str:
+        for endpoint in service.endpoints:
+            if endpoint.public:
+                return native.url(endpoint)
+        return ""
+
+    def _make(
+        self,
+        address: Address,
+        spec: Mapping[str, object],
+        depends_on: Iterable[Address] = (),
+        *,
+        origin: Span | None = None,
+        **more: object,
+    ) -> Resource:
+        # Through JSON once, so that it is compared with what is read back in the same shapes. The agent's name stands in
+        # each, since a step is carried out by what it says alone.
+        pure = json.loads(json.dumps({"agent": self.blueprint.agent, **spec}))
+        return Resource(address, pure, tuple(depends_on), origin=origin or self.blueprint.origin, **more)  # type: ignore[arg-type]  # each is a field of Resource, checked where it is called

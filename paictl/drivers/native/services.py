@@ -1,0 +1,127 @@
+"""The kind ``service``: one program under the supervisor, with the file it is started from and the room it lives in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from paictl.drivers.native.disk import private_directory, write
+from paictl.drivers.native.files import content, encode
+from paictl.drivers.native.health import service_health
+from paictl.drivers.native.kind import Act, Here, Seen
+from paictl.drivers.native.layout import Layout
+from paictl.drivers.native.records import Record, read
+from paictl.drivers.native.supervision import Live, Program, look, reload, unload
+from paictl.errors import PaictlError
+
+__all__ = ["Services", "digest"]
+
+_GRACE_SECONDS_MORE = 10.0
+# A change of these alone needs no restart: they are asked by us, not by the program.
+_OUTSIDE = frozenset({"health", "url"})
+
+
+class Services:
+    """A supervised program. It is restarted when anything it was started from has changed, and for nothing else."""
+
+    def observe(self, here: Here, record: Record) -> Seen | None:
+        layout, name = here.layout, record.address.name
+        program = here.live.programs.get(name) if here.live else None
+        if program is None and not layout.service_config(name).is_file():
+            return None
+        spec = {
+            **record.spec,
+            "program": _text(layout.service_config(name)),
+            "room": content(layout.room(name)) if layout.room(name).is_file() else None,
+            "started_with": _started_with(layout, record, program),
+        }
+        check = record.spec.get("health")
+        return Seen(
+            spec,
+            health=service_health(layout, here.live, name, check if isinstance(check, dict) else {}, here.clock),
+            handle=_handle(here.live, program),
+            since=datetime.fromtimestamp(program.started, UTC).isoformat() if program and program.started else "",
+            url=str(record.spec.get("url") or ""),
+        )
+
+    def make(self, act: Act) -> Mapping[str, object] | None:
+        layout, name, spec = act.layout, act.step.address.name, act.spec
+        live = look(layout)
+        if live is None:
+            raise PaictlError(
+                f"the supervisor of {layout.agent} ended while {name} was to be started",
+                help=f"see {layout.log('supervisor')}, and run the same command again.",
+            )
+        fresh = _fits(layout, act, live.programs.get(name))
+        write(layout.room(name), encode(spec["room"]))
+        write(layout.service_config(name), act.text("program").encode())
+        for path in _sockets(spec):
+            private_directory(layout.root / path)
+        if not fresh:
+            reload(layout, name, act.clock, _grace(spec))
+        return None
+
+    def remove(self, act: Act) -> None:
+        layout, name = act.layout, act.step.address.name
+        if look(layout):
+            unload(layout, name, act.clock, _grace(act.spec))
+        # The directory of its sockets stays until the home goes: neighbours may have it bound into their rooms.
+        layout.service_config(name).unlink(missing_ok=True)
+        layout.room(name).unlink(missing_ok=True)
+
+
+def digest(value: object) -> str:
+    """What a program was started from, in short."""
+    return hashlib.sha256(encode(value)).hexdigest()[:16]
+
+
+def _fits(layout: Layout, act: Act, program: Program | None) -> bool:
+    """Whether it runs already, started from exactly this."""
+    record = read(layout, act.step.address)
+    if record is None or program is None or program.state not in {"RUNNING", "STARTING"}:
+        return False
+    live = {
+        "program": _text(layout.service_config(act.step.address.name)),
+        "room": content(layout.room(act.step.address.name)) if layout.room(act.step.address.name).is_file() else None,
+        "started_with": _started_with(layout, record, program),
+    }
+    before = {**record.spec, **live}
+    return all(before.get(key) == value for key, value in act.spec.items() if key not in _OUTSIDE)
+
+
+def _started_with(layout: Layout, record: Record, program: Program | None) -> object:
+    """What it was started from; if its configuration was edited and it restarted since, that is the edited one."""
+    started_with, room = record.spec.get("started_with"), record.spec.get("room")
+    if not isinstance(started_with, dict) or not isinstance(room, dict) or program is None:
+        return started_with
+    path = layout.root / str(room.get("config"))
+    if path.is_file() and program.started >= path.stat().st_mtime:
+        live = digest(content(path))
+        if live != started_with.get("config"):
+            return {**started_with, "config": live}
+    return started_with
+
+
+def _sockets(spec: Mapping[str, object]) -> list[str]:
+    """The run directories that have to exist before the room can be built: its own and its neighbours'."""
+    room = spec["room"]
+    paths = [*room.get("read", []), *room.get("write", [])] if isinstance(room, dict) else []
+    return [path for path in paths if path.startswith("run/")]
+
+
+def _grace(spec: Mapping[str, object]) -> float:
+    return float(str(spec.get("stop_seconds", 10))) + _GRACE_SECONDS_MORE
+
+
+def _handle(live: Live | None, program: Program | None) -> str:
+    """The process itself: pid, start time and boot id, never a pid alone."""
+    from paictl.drivers.native.processes import identify
+
+    process = identify(program.pid) if live and program and program.pid else None
+    return str(process) if process else ""
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
