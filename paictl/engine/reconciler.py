@@ -18,7 +18,7 @@ from paictl.engine.setting import Setting
 from paictl.engine.undo import desired_by
 from paictl.errors import Refused
 
-__all__ = ["Compile", "Reconciler"]
+__all__ = ["Compile", "Consent", "Gate", "Reconciler"]
 
 Compile = Callable[[], Desired]
 """Makes the desired resources."""
