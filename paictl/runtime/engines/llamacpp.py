@@ -1,0 +1,144 @@
+"""``python -m paictl.runtime.engines.llamacpp --root DIR --config PATH``: llama.cpp's own server, in this process.
+
+It owns the settings that make small models behave on small machines, and how the server is started and stopped. The HTTP
+it speaks is llama.cpp's: ``/v1/chat/completions``, ``/v1/models``, ``/health``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from paictl.runtime.config import LlamaServerConfig
+from paictl.runtime.engines.launch import fail, free_socket, launch
+
+__all__ = ["main", "parameters"]
+
+_PROGRAM = "llamacpp"
+_GGUF_MAGIC = b"GGUF"
+_BIND_ATTEMPTS = 5
+
+
+def parameters(config: LlamaServerConfig) -> Any:
+    """What llama.cpp's server is started with."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = config.model
+    params.model_alias = config.alias
+    # The context is shared out among the slots; each is to have what was asked for.
+    params.n_ctx = config.context * config.parallel
+    params.n_parallel = config.parallel
+    params.n_predict = config.max_tokens
+    params.cpuparams.n_threads = config.threads
+    params.cpuparams_batch.n_threads = config.threads
+    params.n_threads_http = config.parallel + 2
+    params.use_jinja = True
+    # Greedy small models fall into loops, most of all inside a JSON schema; measured, DRY sampling cures it.
+    params.sampling.dry_multiplier = 0.8
+    params.sampling.dry_allowed_length = 3
+    # No page, no list of slots with people's prompts in it, no gigabytes of prompt cache.
+    params.webui = False
+    params.endpoint_slots = False
+    params.cache_ram_mib = 0
+    # What fits was computed before; llama.cpp must not quietly shrink the context instead.
+    params.fit_params = False
+    params.verbosity = 1
+    kind, where = _address(config)
+    if kind == "unix":
+        # llama.cpp takes a host name that ends in .sock for a socket's path.
+        params.hostname, params.port = where, 0
+    else:
+        host, _, port = where.rpartition(":")
+        params.hostname, params.port = host.strip("[]"), int(port)
+    return params
+
+
+def _address(config: LlamaServerConfig) -> tuple[str, str]:
+    kind, _, where = config.listen.partition(":")
+    return kind, where
+
+
+def _check(config: LlamaServerConfig) -> None:
+    """The mistakes that are cheaper to name before llama.cpp meets them."""
+    model = Path(config.model)
+    if not model.is_file():
+        fail(_PROGRAM, f"the model file {model} is missing")
+    with model.open("rb") as file:
+        magic = file.read(len(_GGUF_MAGIC))
+    if magic != _GGUF_MAGIC:
+        fail(_PROGRAM, f"{model} is no GGUF file")
+    kind, where = _address(config)
+    if kind not in ("unix", "tcp") or (kind == "unix" and not where.endswith(".sock")):
+        fail(_PROGRAM, f"it can't listen on {config.listen}: unix:PATH.sock or tcp:HOST:PORT is needed")
+
+
+def _start(config: LlamaServerConfig) -> Any:
+    import xllamacpp
+
+    kind, where = _address(config)
+    if kind == "unix":
+        free_socket(_PROGRAM, where)
+    for attempt in range(_BIND_ATTEMPTS):
+        with _stderr_held() as said:
+            try:
+                return xllamacpp.Server(parameters(config))
+            except RuntimeError:
+                reason = _reason(said)
+        if "bind" not in reason or kind == "unix" or attempt == _BIND_ATTEMPTS - 1:
+            fail(_PROGRAM, f"llama.cpp can't serve {config.model} on {config.listen}: {reason}")
+        # A port in TIME_WAIT is free again in a moment.
+        time.sleep(0.5)
+    return None
+
+
+def _reason(said: BinaryIO) -> str:
+    """The most telling line of what llama.cpp wrote before it gave up."""
+    said.seek(0)
+    lines = [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "error loading model" in line or "couldn't bind" in line]
+    return [*telling, *lines, "it gives no reason"][0].strip()
+
+
+@contextmanager
+def _stderr_held() -> Iterator[BinaryIO]:
+    """Keep what C code writes to standard error, so that a failure is one line and not twelve."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.memfd_create("stderr"), "w+b") as said:  # noqa: PTH123 - a descriptor, not a path
+        os.dup2(said.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def main() -> None:
+    """Serve until told to end."""
+    config = launch(_PROGRAM, LlamaServerConfig)
+    _check(config)
+    server = _start(config)
+    stop = threading.Event()
+    # Only now: llama.cpp sets handlers of its own while it starts.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    sys.stderr.write(f"llamacpp: serves {config.model} as {config.alias} at {server.listening_address}\n")
+    sys.stderr.flush()
+    stop.wait()
+    kind, where = _address(config)
+    if kind == "unix":
+        Path(where).unlink(missing_ok=True)
+    # Nothing here is to be saved, and llama.cpp's own ending waits for answers that may take minutes.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
