@@ -62,6 +62,10 @@ class Findings:
                 diagnostic.severity,
             )
 
+    def says(self, span: Span) -> bool:
+        """Whether something was found at exactly this place."""
+        return any(found == span for _, found, _ in self._found)
+
     @property
     def errors(self) -> bool:
         """Whether anything found is an error."""

@@ -18,7 +18,10 @@ def check_floors(tree: Mapping[str, Any], origins: Origins, floors: Iterable[Flo
     for floor in floors:
         for path, value in _matching(tree, floor.path, ()):
             for item_path, item in _items(path, value):
-                if not any(fnmatchcase(str(item), allowed) for allowed in floor.allowed):
+                # What is no valid value at all has been told already.
+                if not findings.says(origins.find(item_path)) and not any(
+                    fnmatchcase(str(item), allowed) for allowed in floor.allowed
+                ):
                     findings.add(
                         "floor",
                         f"{dotted(path)} allows `{item}`, which {floor.place.value.file}:{floor.place.value.line} rules out",
@@ -28,8 +31,8 @@ def check_floors(tree: Mapping[str, Any], origins: Origins, floors: Iterable[Flo
 
 
 def _advice(floor: Floor) -> str:
-    allowed = ", ".join(floor.allowed) or "nothing"
-    return f"the profile allows {allowed}; remove it here, or choose another deployment model"
+    allowed = ", ".join(floor.allowed[:3]) + (", …" if len(floor.allowed) > 3 else "")
+    return f"the profile allows {allowed or 'nothing'}; remove it here, or choose another deployment model"
 
 
 def _items(path: TreePath, value: Any) -> Iterator[tuple[TreePath, Any]]:

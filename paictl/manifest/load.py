@@ -28,7 +28,7 @@ from paictl.manifest.references import check_references
 from paictl.manifest.rules import check_rules
 from paictl.manifest.shape import shape_of
 from paictl.manifest.source import Source, parse
-from paictl.manifest.structure import validated, without_extensions
+from paictl.manifest.structure import unknown_deletions, validated, without_extensions
 from paictl.manifest.tree import entries, mapping_at, text_at
 from paictl.manifest.variables import substitute
 from paictl.manifest.versions import VERSIONS, Version
@@ -137,8 +137,10 @@ def _assembled(sources: list[Source], target: str, findings: Findings) -> Manife
     _check_target(tree, target, origins, findings)
     agent, found = _check(tree)
     _report(found, origins, findings)
-    check_floors(tree, origins, (floor for profile in profiles for floor in profile.floors), findings)
+    for layer in user:
+        _report(unknown_deletions(layer.tree, shape_of(Agent)), Origins(layer.places), findings)
     _check_other_overlays(first, target, findings)
+    check_floors(tree, origins, (floor for profile in profiles for floor in profile.floors), findings)
     folders = {source.file: source.folder for source in sources}
     includes = read_included(tree, origins, folders, first.folder, findings)
     if agent is None or findings.errors:
@@ -199,7 +201,9 @@ def _check_other_overlays(first: Source, target: str, findings: Findings) -> Non
 
 
 def _profiles(user: Merged, target: str, findings: Findings) -> list[Profile]:
-    """The deployment model's profile and the target's hardware profile, in this order."""
+    """The deployment model's profile and the target's hardware profile, in this order; none under what is no manifest."""
+    if "spec" not in user.tree:
+        return []
     model = text_at(user.tree, "spec", "deployment", "model") or DEPLOYMENT_MODELS[0]
     names = [model] if model in DEPLOYMENT_MODELS else []
     known = hardware_profiles()

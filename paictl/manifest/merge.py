@@ -37,7 +37,7 @@ class Origins:
         """The value's place, else that of the nearest parent that was written."""
         for end in range(len(path), -1, -1):
             place = self.places.get(path[:end])
-            if place is not None:
+            if place is not None and (end == len(path) or place.value.file not in self.shipped):
                 # A parent's value may be a whole block: its key is what one wants to see.
                 return place.value if end == len(path) or place.key is None else place.key
         return Span("", 1)

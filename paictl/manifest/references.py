@@ -36,13 +36,16 @@ def _embedding(tree: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _model(tree, ("spec", "memory", "embed"), name, "embed")
 
 
+_TASKS = {"chat", "embed", "transcribe"}
+
+
 def _model(tree: Mapping[str, Any], path: TreePath, name: str, task: str) -> Iterator[Finding]:
     models = mapping_at(tree, "spec", "models")
     if name not in models:
         yield Finding("unknown-reference", path, f"there is no model `{name}`", nearest(name, models, "models"))
         return
     its_task = text_at(models, name, "task")
-    if its_task not in {task, None}:
+    if its_task != task and {its_task, task} <= _TASKS:
         fitting = [each for each in models if text_at(models, each, "task") == task]
         advice = f"models for {task}: {', '.join(fitting)}" if fitting else f"declare a model with `task: {task}`"
         yield Finding("wrong-task", path, f"the model `{name}` is for {its_task}, not for {task}", advice)
@@ -124,18 +127,20 @@ def _people(tree: Mapping[str, Any]) -> Iterator[Finding]:
 def _rights(tree: Mapping[str, Any]) -> Iterator[Finding]:
     spec = mapping_at(tree, "spec")
     known = {
-        "memory": ("space", mapping_at(spec, "memory", "spaces")),
-        "workflow": ("workflow or skill", {**mapping_at(spec, "workflows"), **mapping_at(spec, "skills")}),
-        "files": ("files entry", mapping_at(spec, "files")),
-        "tool": ("tool", mapping_at(spec, "tools")),
+        "memory": ("space", "spaces", mapping_at(spec, "memory", "spaces")),
+        "workflow": (
+            "workflow or skill",
+            "workflows and skills",
+            {**mapping_at(spec, "workflows"), **mapping_at(spec, "skills")},
+        ),
+        "files": ("folder under files", "folders", mapping_at(spec, "files")),
+        "tool": ("tool", "tools", mapping_at(spec, "tools")),
     }
     for role in mapping_at(spec, "permissions", "roles"):
         for index, right in enumerate(list_at(spec, "permissions", "roles", role, "may")):
             action, _, resource = str(right).partition(":")
-            kind, names = known.get(action.split(".")[0], ("", {}))
+            kind, kinds, names = known.get(action.split(".")[0], ("", "", {}))
             name = resource.split("/")[0]
             if kind and name and not any(fnmatchcase(each, name) for each in names) and name != "*":
                 path = ("spec", "permissions", "roles", role, "may", index)
-                yield Finding(
-                    "unknown-reference", path, f"there is no {kind} `{name}`", nearest(name, names, f"{kind}s")
-                )
+                yield Finding("unknown-reference", path, f"there is no {kind} `{name}`", nearest(name, names, kinds))

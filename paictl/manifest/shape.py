@@ -5,6 +5,7 @@ The hints in error messages, ``explain`` and the removal of ``x-*`` keys ask her
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -153,9 +154,11 @@ def _scalar(annotation: Any, metadata: tuple[Any, ...]) -> Branch:
     if annotation is not str:
         return Branch("anything", "", words="anything")
     pattern = next((piece.pattern for piece in metadata if hasattr(piece, "pattern")), "")
-    examples = next((piece.examples for piece in metadata if isinstance(piece, FieldInfo) and piece.examples), None)
-    example = str(examples[0]) if examples else ""
-    words = f"text such as {example}" if pattern and example else "text"
+    examples = [str(each) for piece in metadata if isinstance(piece, FieldInfo) for each in piece.examples or ()]
+    # In a union the field's own examples may be those of another branch.
+    example = next((each for each in examples if not pattern or re.search(pattern, each)), "")
+    title = next((piece.title for piece in metadata if isinstance(piece, FieldInfo) and piece.title), None)
+    words = title or (f"text such as {example}" if pattern and example else "text")
     return Branch("text", "str", words=words, pattern=str(pattern or ""), example=example)
 
 

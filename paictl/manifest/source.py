@@ -65,37 +65,31 @@ def parse(text: str, file: str, folder: Path, findings: Findings) -> Source | No
         _report_syntax(error, file, lines, findings)
         return None
     except ReaderError as error:
-        before = text[: int(error.position)]
+        before = text[: error.position]
         span = Span(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        findings.add(
-            "yaml-syntax",
-            f"the character U+{ord(text[error.position]):04X} can't stand in YAML",
-            span,
-            advice="remove it",
-        )
+        summary = f"the character U+{ord(text[error.position]):04X} can't stand in YAML"
+        findings.add("yaml-syntax", summary, span, advice="remove it")
         return None
+    return None if builder.broken else _flattened(root, file, folder, findings)
+
+
+def _flattened(root: _Node | None, file: str, folder: Path, findings: Findings) -> Source | None:
     if root is None or (root.items is None and root.value is None):
         findings.add("empty", f"{file} is empty", Span(file, 1), advice="`paictl init` writes a manifest to start from")
         return None
     if root.items is None or root.is_list:
         found = "a list" if root.is_list else "a single value"
-        findings.add("wrong-type", f"expected a mapping of keys, found {found}", root.span, advice=_START)
+        advice = "a manifest starts with `apiVersion: pai/v1alpha1`"
+        findings.add("wrong-type", f"expected a mapping of keys, found {found}", root.span, advice=advice)
         return None
     places: dict[TreePath, Place] = {(): Place(root.span)}
     try:
         tree = _Flatten(places).value(root, ())
     except _TooManyError:
-        findings.add(
-            "alias-limit",
-            f"anchors and aliases expand to more than {_MAX_VALUES:,} values",
-            Span(file, 1),
-            advice="write the repeated parts out, or use fewer of them",
-        )
+        summary = f"anchors and aliases expand to more than {_MAX_VALUES:,} values"
+        findings.add("alias-limit", summary, Span(file, 1), advice="write the repeated parts out, or use fewer of them")
         return None
     return Source(file, folder, tree, places)
-
-
-_START = "a manifest starts with `apiVersion: pai/v1alpha1`"
 
 
 @dataclass(slots=True)
@@ -104,6 +98,8 @@ class _Builder:
     lines: tuple[str, ...]
     findings: Findings
     root: _Node | None = None
+    # What was found makes everything after it meaningless.
+    broken: bool = False
     anchors: dict[str, _Node] = field(default_factory=dict)
     # The open collections, and for each open mapping the key that waits for its value.
     stack: list[_Node] = field(default_factory=list)
@@ -118,8 +114,9 @@ class _Builder:
                 self.stack.pop().done = True
                 self.keys.pop()
             elif kind in {"ScalarEvent", "AliasEvent", "MappingStartEvent", "SequenceStartEvent"}:
-                if not self._value(event, kind):
-                    return None
+                self._value(event, kind)
+                if self.broken:
+                    break
             elif kind == "DocumentStartEvent":
                 documents += 1
                 if documents > 1:
@@ -129,12 +126,12 @@ class _Builder:
                     break
         return self.root
 
-    def _value(self, event: Any, kind: str) -> bool:
-        """Put a key, value or the start of a collection where it belongs; false when it is nested too deep."""
+    def _value(self, event: Any, kind: str) -> None:
+        """Put a key, a value or the start of a collection where it belongs."""
         wants_key = bool(self.stack) and not self.stack[-1].is_list and self.keys[-1] is None
         if wants_key and kind == "ScalarEvent":
             self.keys[-1] = self._key(event)
-            return True
+            return
         node = self._node(event, kind)
         if wants_key:
             self._bad_key(node.span)
@@ -145,11 +142,10 @@ class _Builder:
             self.root = node
         if kind.endswith("StartEvent"):
             if len(self.stack) == _MAX_DEPTH:
+                self.broken = True
                 self.findings.add("too-deep", f"nested more than {_MAX_DEPTH} deep", node.span, advice="flatten it")
-                return False
             self.stack.append(node)
             self.keys.append(None)
-        return True
 
     def _attach(self, parent: _Node, node: _Node) -> None:
         items = parent.items if parent.items is not None else {}
@@ -175,16 +171,7 @@ class _Builder:
     def _node(self, event: Any, kind: str) -> _Node:
         span = self._span(event)
         if kind == "AliasEvent":
-            known = self.anchors.get(event.anchor)
-            if known is None:
-                self.findings.add(
-                    "yaml-syntax", f"the alias *{event.anchor} has no anchor &{event.anchor} before it", span
-                )
-                return _Node(span)
-            if not known.done:
-                self.findings.add("alias-limit", f"the alias *{event.anchor} contains itself", span)
-                return _Node(span)
-            return known
+            return self._alias(event.anchor, span)
         if event.tag is not None and str(event.tag) != "!":
             self._bad_tag(event, span)
         if kind == "ScalarEvent":
@@ -195,6 +182,20 @@ class _Builder:
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
+
+    def _alias(self, anchor: str, span: Span) -> _Node:
+        known = self.anchors.get(anchor)
+        if known is not None and known.done:
+            return known
+        self.broken = True
+        if known is None:
+            advice = "anchors stand before their aliases; text that starts with * needs quotes"
+            self.findings.add(
+                "yaml-syntax", f"the alias *{anchor} has no anchor &{anchor} before it", span, advice=advice
+            )
+        else:
+            self.findings.add("alias-limit", f"the alias *{anchor} contains itself", span, advice="write it out")
+        return _Node(span)
 
     def _key(self, event: Any) -> tuple[str, Span]:
         span = self._span(event)
@@ -279,6 +280,10 @@ def _report_syntax(error: MarkedYAMLError, file: str, lines: tuple[str, ...], fi
         if re.search(pattern, problem):
             code, advice = its_code, its_advice
             break
+    before = lines[line - 1] if line else ""
+    glued = re.match(r" *[\w-]+:(?=[^\s:/])", before)
+    if "mapping values" in problem and glued:
+        line, column, advice = line - 1, glued.end() - 1, "put a space after the colon"
     indent = re.match(r" *\t", text)
     if indent:
         code, advice, column = "yaml-tab", _PLAIN_WORDS[0][2], indent.end() - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from paictl.manifest.findings import Finding, TreePath, dotted, nearest
+from paictl.manifest.scalars import plain_value
 from paictl.manifest.shape import Shape, shape_of
 
-__all__ = ["validated", "without_extensions"]
+__all__ = ["unknown_deletions", "validated", "without_extensions"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -32,6 +34,17 @@ def without_extensions(value: Any, shape: Shape | None) -> Any:
     if isinstance(value, list):
         return [without_extensions(item, shape.child(index)) for index, item in enumerate(value)]
     return value
+
+
+def unknown_deletions(tree: Mapping[str, Any], shape: Shape, path: TreePath = ()) -> Iterator[Finding]:
+    """Unknown keys without a value: merging would delete them, and a slip of the pen with them, in silence."""
+    for key, value in tree.items():
+        below = (*path, key)
+        inner = shape.child(key)
+        if value is None and inner is None and shape.keys and not key.startswith("x-"):
+            yield _unknown_key(below, shape)
+        elif isinstance(value, Mapping) and inner is not None:
+            yield from unknown_deletions(value, inner, below)
 
 
 def validated(model: type[_Model], tree: Mapping[str, Any]) -> tuple[_Model | None, tuple[Finding, ...]]:
@@ -113,29 +126,19 @@ class _Teller:
         if each.at_key:
             advice = _name_advice(str(path[-1]), self._shape(path[:-1]))
             return Finding("bad-name", path, f"`{path[-1]}` can't be a name here", advice, at_key=True)
-        if each.type == "extra_forbidden":
-            return self._unknown_key(path)
-        if each.type == "missing":
-            return self._missing(path)
+        if each.type in {"extra_forbidden", "missing"}:
+            return (
+                _unknown_key(path, self._shape(path[:-1])) if each.type == "extra_forbidden" else _missing(path, shape)
+            )
         if each.type == "literal_error":
             return _choice(path, value, shape)
         code = _CODES.get(each.type, "wrong-type")
         if code == "too-few":
             return Finding(code, path, f"{dotted(path)} is empty", "it needs at least one entry")
-        return Finding(code, path, f"{dotted(path)} is {_shown(value)}", f"expected {shape.describe()}")
-
-    def _unknown_key(self, path: TreePath) -> Finding:
-        *parent, key = path
-        keys = self._shape(tuple(parent)).keys
-        advice = "write the keys out; merge keys are YAML 1.1" if key == "<<" else nearest(str(key), keys, "keys")
-        return Finding("unknown-key", path, f"`{key}` is not a key of {dotted(parent)}", advice, at_key=True)
-
-    def _missing(self, path: TreePath) -> Finding:
-        *parent, key = path
-        shape = self._shape(path)
-        meaning = shape.field.description if shape.field is not None else ""
-        advice = f"add `{key}: …`, {shape.describe()}" + (f": {_first_sentence(meaning)}" if meaning else "")
-        return Finding("missing-key", path, f"{dotted(parent)} needs `{key}`", advice, at_key=True)
+        expected = f"expected {shape.describe()}"
+        if code == "wrong-type" and isinstance(value, str) and not isinstance(plain_value(value), str):
+            return Finding(code, path, f"{dotted(path)} is the text `{value}`", f"{expected}, without quotation marks")
+        return Finding(code, path, f"{dotted(path)} is {_shown(value)}", expected)
 
     def _shape(self, path: TreePath) -> Shape:
         shape = self.root.at(path)
@@ -151,6 +154,23 @@ class _Teller:
             else:
                 return None
         return value
+
+
+def _unknown_key(path: TreePath, parent: Shape) -> Finding:
+    key = str(path[-1])
+    advice = "write the keys out; merge keys are YAML 1.1" if key == "<<" else nearest(key, parent.keys, "keys")
+    return Finding("unknown-key", path, f"`{key}` is not a key of {dotted(path[:-1])}", advice, at_key=True)
+
+
+def _missing(path: TreePath, shape: Shape) -> Finding:
+    *parent, key = path
+    only = [choice for branch in shape.branches for choice in branch.choices]
+    if len(only) == 1:
+        advice = f"add `{key}: {only[0]}`"
+    else:
+        meaning = shape.field.description if shape.field is not None else ""
+        advice = f"add `{key}: …`, {shape.describe()}" + (f": {_first_sentence(meaning)}" if meaning else "")
+    return Finding("missing-key", path, f"{dotted(parent)} needs `{key}`", advice, at_key=True)
 
 
 # pydantic's names of errors -> ours; whatever is not here is a wrong type.
@@ -179,7 +199,8 @@ def _name_advice(name: str, shape: Shape) -> str:
     choices = [choice for branch in shape.branches for choice in branch.names]
     if choices:
         return nearest(name, choices, "names")
-    better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+    plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+    better = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40]
     rule = "names are lower-case letters, digits and dashes, at most 40"
     return f"{rule}: `{better}`, say" if better else rule
 
