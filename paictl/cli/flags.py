@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from paictl.cli.console.help import VerbCommand
 from paictl.cli.console.terminal import Output, Terminal
 
-__all__ = ["Call", "Flags", "Seconds", "early_terminal", "leading_flags", "option", "verb_command"]
+__all__ = ["Call", "Flags", "Seconds", "as_set", "early_terminal", "leading_flags", "option", "verb_command"]
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -61,6 +61,12 @@ def option(*names: str, **settings: Any) -> _Decorator:
     return click.option(*names, envvar=variable, **settings)
 
 
+def as_set(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> frozenset[str]:
+    """A repeated flag as a set: its order means nothing."""
+    del ctx, param
+    return frozenset(value)
+
+
 _FILE = click.Path(allow_dash=True)
 # In the order of the help. No flag takes a secret's value: secrets are named in the manifest and read from their places.
 _COMMON: Mapping[str, _Decorator] = {
@@ -80,10 +86,14 @@ _COMMON: Mapping[str, _Decorator] = {
 }  # fmt: skip
 
 
-def verb_command(name: str, *, takes_file: bool = True) -> Callable[[Callable[..., int | None]], VerbCommand]:
+def verb_command(
+    name: str, *, takes_file: bool = True, own_short: str = ""
+) -> Callable[[Callable[..., int | None]], VerbCommand]:
     """Make a verb of a function ``(call, **own flags) -> exit code or None``; its docstring is the help.
 
     ``takes_file``: the manifest may stand as the positional FILE; verbs with words of their own take -f only.
+    ``own_short`` is a short name of a common flag that means something of the verb's own, as people know it from other
+    tools (``logs -f``, ``render -o``); the common flag keeps its long name there.
     """
 
     def make(function: Callable[..., int | None]) -> VerbCommand:
@@ -100,6 +110,9 @@ def verb_command(name: str, *, takes_file: bool = True) -> Callable[[Callable[..
             decorated = click.argument("file", required=False, type=_FILE)(decorated)
         command = click.command(name, cls=VerbCommand, help=function.__doc__)(decorated)
         command.common = frozenset((*_COMMON, "help"))
+        for param in command.params:
+            if param.name in _COMMON and own_short in param.opts:
+                param.opts.remove(own_short)
         # Own flags first, then the common ones, as declared.
         own = [param for param in command.params if param.name not in _COMMON]
         command.params = own + [param for key in _COMMON for param in command.params if param.name == key]
@@ -134,7 +147,7 @@ def early_terminal(argv: Sequence[str]) -> Terminal:
     """The terminal for what goes wrong before the flags are parsed: their plain forms are looked for by eye."""
     output = os.environ.get("PAICTL_OUTPUT", "text")
     for index, word in enumerate(argv):
-        if word == "--":
+        if word == "--" or argv[0] == "render":
             break
         if word in {"-o", "--output"} and index + 1 < len(argv):
             output = argv[index + 1]
@@ -146,21 +159,18 @@ def early_terminal(argv: Sequence[str]) -> Terminal:
     return Terminal(output=cast("Output", output) if output in {"json", "yaml"} else "text", color=color)
 
 
+# The common flags that are followed by a value, and what a short name of theirs is called in full.
+_TAKE_VALUE = frozenset(
+    "-f --file -t --target --driver -o --output --state-dir --timeout --lock-timeout".split()  # noqa: SIM905 - reads better
+)
+_LONG = {"-f": "--file", "-o": "--output"}
+
+
 def leading_flags(argv: Sequence[str]) -> list[str]:
     """``paictl -t pi status`` means ``paictl status -t pi``: common flags before the verb are moved behind it."""
-    takes_value = {
-        "-f",
-        "--file",
-        "-t",
-        "--target",
-        "--driver",
-        "-o",
-        "--output",
-        "--state-dir",
-        "--timeout",
-        "--lock-timeout",
-    }
     index = 0
     while index < len(argv) and argv[index].startswith("-") and argv[index] not in {"-h", "--help", "--version", "-"}:
-        index += 2 if argv[index] in takes_value else 1
-    return [*argv[index : index + 1], *argv[:index], *argv[index + 1 :]] if index < len(argv) else list(argv)
+        index += 2 if argv[index] in _TAKE_VALUE else 1
+    # Behind the verb, -f and -o may mean something of its own.
+    moved = [_LONG.get(word, word) for word in argv[:index]]
+    return [*argv[index : index + 1], *moved, *argv[index + 1 :]] if index < len(argv) else list(argv)

@@ -7,13 +7,11 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-import click
-
-from paictl.cli.console.failure import show_error
+from paictl.cli.console.failure import Terminated, as_error, exit_code, show_error
 from paictl.cli.console.terminal import Terminal, prepare_streams
 from paictl.cli.flags import early_terminal, leading_flags
 from paictl.cli.program import program
-from paictl.errors import ExitCode, Interrupted, PaictlError, UsageError
+from paictl.errors import ExitCode, PaictlError
 
 __all__ = ["entry"]
 
@@ -27,11 +25,11 @@ def entry() -> int:
     try:
         return _run(argv)
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - the last fence: told or kept in a report, never a traceback
-        error = _told(raised)
+        error = as_error(raised)
         if error is None:
             return _bug(raised, argv, terminal)
         show_error(error, terminal)
-        return _exit_code(error)
+        return exit_code(error)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -41,55 +39,9 @@ def _run(argv: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, on the same way out as Ctrl-C."""
-
-
 def _terminate(number: int, frame: FrameType | None) -> None:
     del number, frame
-    raise _Terminated
-
-
-def _told(raised: BaseException) -> PaictlError | None:
-    """What a person is told about it; None for a bug of ours."""
-    match raised:
-        case PaictlError():
-            return raised
-        case _Terminated():
-            return Interrupted("stopped by SIGTERM", signal=signal.SIGTERM)
-        case KeyboardInterrupt() | click.Abort():
-            return Interrupted("interrupted", signal=signal.SIGINT)
-        case click.ClickException():
-            return _usage(raised)
-        case OSError(strerror=str() as reason):
-            where = f"{raised.filename}: " if raised.filename else ""
-            return PaictlError(
-                f"{where}{reason}", help="Mend that and run it again; what stood before stands unchanged."
-            )
-        case _:
-            return None
-
-
-def _usage(error: click.ClickException) -> UsageError:
-    context: click.Context | None = getattr(error, "ctx", None)
-    page = f"{context.command_path} --help" if context else "paictl --help"
-    near = getattr(error, "possibilities", None)
-    if near:
-        return UsageError(
-            _sentence(error.message), help=f"Did you mean {' or '.join(near)}? `{page}` lists what there is."
-        )
-    return UsageError(_sentence(error.format_message()), help=f"`{page}` lists what there is.")
-
-
-def _sentence(text: str) -> str:
-    """The library's sentence in our form: no capital letter after the label, no full stop at the end."""
-    return (text[:1].lower() + text[1:]).rstrip(".")
-
-
-def _exit_code(error: PaictlError) -> int:
-    if isinstance(error, Interrupted) and error.signal == signal.SIGTERM:
-        return ExitCode.TERMINATED
-    return error.exit_code
+    raise Terminated
 
 
 def _bug(raised: BaseException, argv: Sequence[str], terminal: Terminal) -> int:

@@ -1,18 +1,34 @@
-"""What verbs share on the way to a target: which files, the checked manifest, the driver. Made anew by each run."""
+"""What verbs share on the way to a target: the checked manifest, what it comes to, the driver. Made anew by each run."""
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paictl import places
 from paictl.cli.console.failure import diagnostic_lines
 from paictl.cli.flags import Call
+from paictl.events import Emit, ignore
 
 if TYPE_CHECKING:
+    from paictl.blueprint.types import Blueprint
+    from paictl.cli.resolution import Resolution
+    from paictl.engine.driver import Driver, Reach, Scope
+    from paictl.engine.intent import Desired
+    from paictl.engine.model import Plan
+    from paictl.engine.reconcile import Gate
+    from paictl.engine.reconciler import Reconciler
+    from paictl.engine.review import Consent
     from paictl.manifest.load import Manifest
 
-__all__ = ["load_manifest", "manifest_files"]
+__all__ = ["Session", "load_manifest", "manifest_files", "open_session", "watched"]
 
 _DEFAULT = "agent.yaml"
 
@@ -32,3 +48,124 @@ def load_manifest(call: Call) -> Manifest:
         for line in diagnostic_lines(warning, call.terminal):
             call.terminal.note(line)
     return manifest
+
+
+def open_session(call: Call) -> Session:
+    """The way to the manifest's target; reaches nothing yet."""
+    return Session(call, load_manifest(call))
+
+
+@contextmanager
+def watched(call: Call) -> Iterator[Emit]:
+    """Somebody watches what happens in the block: a download while planning, say."""
+    from paictl.cli.console.progress import listen
+
+    with listen(call.terminal) as listener:
+        yield listener
+
+
+@dataclass
+class Session:
+    """One agent on one target, for one run of a verb. What is asked for first is made first."""
+
+    call: Call
+    manifest: Manifest
+    _resolution: Resolution | None = field(default=None, init=False)
+
+    @property
+    def driver_name(self) -> str:
+        """The target's driver, or the one that ``--driver`` names."""
+        return self.call.flags.driver or self.manifest.target_spec.driver
+
+    @cached_property
+    def driver(self) -> Driver:
+        """The driver itself; raises ``Unavailable`` for one that only renders."""
+        from paictl.cli.drivers import driver_of
+
+        return driver_of(self.driver_name, self.scope, offline=self.call.flags.offline)
+
+    @cached_property
+    def scope(self) -> Scope:
+        """Which agent on which target."""
+        from paictl.engine.driver import Scope
+
+        return Scope(self.manifest.agent.metadata.name, self.manifest.target)
+
+    def resolve(
+        self, emit: Emit = ignore, *, download: bool = False, fresh: bool = False, secrets: bool = False
+    ) -> Resolution:
+        """What the manifest comes to here."""
+        from paictl.cli.resolution import Rules, resolve
+
+        flags = self.call.flags
+        rules = Rules(flags.locked, flags.offline, download, fresh, secrets)
+        self._resolution = resolve(self.manifest, rules, emit)
+        return self._resolution
+
+    def blueprint(self) -> Blueprint:
+        """What has to stand, for verbs that only look: nothing is fetched for it."""
+        return (self._resolution or self.resolve()).blueprint
+
+    def desired(self, emit: Emit = ignore, *, download: bool = False) -> Desired:
+        """The resources that have to stand, compiled from the files as they are now."""
+        from paictl.blueprint.unavailable import refuse_unavailable
+        from paictl.cli.resolution import lock_digest
+        from paictl.engine.intent import Desired
+
+        refuse_unavailable(self.manifest, self.driver_name)
+        resolution = self.resolve(emit, download=download, secrets=True)
+        lock = lock_digest(resolution.after, self.scope.target)
+        return Desired.of(self.driver, resolution.blueprint, manifest=self.manifest.digest, lock=lock)
+
+    def keep_lock(self) -> None:
+        """Write ``agent.lock``, when something new was resolved."""
+        if self._resolution is not None:
+            self._resolution.keep()
+
+    def reconciler(self, emit: Emit = ignore) -> Reconciler:
+        """The engine, for this agent on this target."""
+        from paictl.cli.resolution import read_secret
+        from paictl.engine.reconciler import Reconciler
+
+        return Reconciler(
+            scope=self.scope,
+            driver=self.driver,
+            state_dir=places.state_home(),
+            secrets=lambda name: read_secret(self.manifest, name),
+            who=f"{getpass.getuser()}@{socket.gethostname()}",
+            emit=emit,
+            lock_timeout=self.call.flags.lock_timeout or 0.0,
+        )
+
+    def reach(self) -> Reach:
+        """Where the running gateway is, with the owner's token."""
+        return self.driver.reach(self.blueprint())
+
+    def services(self) -> list[str]:
+        """The names of the agent's services."""
+        return [service.name for service in self.blueprint().services]
+
+    def guarded(self, emit: Emit, consent: Consent) -> tuple[Consent, Gate | None]:
+        """The consent and the last gate of a change, with the manifest's continuity checks in them.
+
+        What holds before the change is looked at once somebody agreed to it. The fake driver has no agent to ask.
+        """
+        from paictl.engine.continuity import Guard
+
+        if self.driver_name == "fake":
+            return consent, None
+        spec = self.manifest.agent.spec
+        schedules = {name: workflow.schedule for name, workflow in spec.workflows.items() if workflow.schedule}
+        lasting = frozenset(name for name, space in spec.memory.spaces.items() if space.retain == "forever")
+        guard = Guard(spec.continuity, self.reach, schedules, lasting, emit)
+
+        def agreed(plan: Plan) -> bool:
+            agrees = consent(plan)
+            guard.remember()
+            return agrees
+
+        return agreed, guard.check
+
+    def url(self) -> str | None:
+        """Where people reach the agent."""
+        return self.reach().url if self.driver_name != "fake" else None

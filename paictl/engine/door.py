@@ -39,8 +39,13 @@ class Inspection:
 
 def inspect(reach: Reach) -> Inspection:
     """The agent's state as ``GET /status`` tells it; raises ``DoorError``."""
-    with _client(reach) as client:
-        body = _json(client.get("/status"))
+    try:
+        with _client(reach) as client:
+            body = _json(client.get("/status"))
+    except httpx.HTTPError as error:
+        raise DoorError(
+            f"the gateway at {reach.url} does not answer: {error}", help="`paictl status` says why."
+        ) from error
     return Inspection(
         identity=body["identity"],
         permissions=body["permissions"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -101,7 +102,9 @@ def _typed(source: Source, findings: Findings) -> Lock | None:
         )
         return None
     try:
-        return TypeAdapter(Lock).validate_python({"targets": source.tree.get("targets") or {}}, strict=True)
+        # As JSON: strict Python input would have to be instances of the dataclasses already.
+        text = json.dumps({"targets": source.tree.get("targets") or {}})
+        return TypeAdapter(Lock).validate_json(text, strict=True)
     except ValidationError as error:
         for each in error.errors(include_url=False):
             path = each["loc"]

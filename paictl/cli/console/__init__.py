@@ -1,1 +1,1 @@
-"""How things are shown: streams, tables, errors, progress and help. Knows nothing of verbs, manifests or engines."""
+"""How things are shown: streams, tables, errors, progress and help. Knows nothing of verbs, plans or engines."""

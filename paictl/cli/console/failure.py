@@ -1,16 +1,74 @@
-"""Turns an error into what a person reads or a program parses. Called by ``main`` alone; decides no exit code."""
+"""Turns whatever was raised into what a person reads or a program parses. Called at the process boundary."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
+
+import click
 
 from paictl.cli.console.table import wrap
 from paictl.cli.console.terminal import Terminal
-from paictl.errors import Diagnostic, PaictlError
+from paictl.errors import Diagnostic, ExitCode, Interrupted, PaictlError, UsageError
 
-__all__ = ["diagnostic_document", "diagnostic_lines", "error_document", "show_error"]
+__all__ = [
+    "Terminated",
+    "as_error",
+    "diagnostic_document",
+    "diagnostic_lines",
+    "error_document",
+    "exit_code",
+    "show_error",
+]
 
 _COLORS = {"error": "red", "warning": "yellow", "info": "blue"}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, on the same way out as Ctrl-C."""
+
+
+def as_error(raised: BaseException) -> PaictlError | None:
+    """What a person is told about it; None for a bug of ours."""
+    match raised:
+        case PaictlError():
+            return raised
+        case Terminated():
+            return Interrupted("stopped by SIGTERM", signal=signal.SIGTERM)
+        case KeyboardInterrupt() | click.Abort():
+            return Interrupted("interrupted", signal=signal.SIGINT)
+        case click.ClickException():
+            return _usage(raised)
+        case OSError(strerror=str() as reason):
+            where = f"{raised.filename}: " if raised.filename else ""
+            return PaictlError(
+                f"{where}{reason}", help="Mend that and run it again; what stood before stands unchanged."
+            )
+        case _:
+            return None
+
+
+def _usage(error: click.ClickException) -> UsageError:
+    context: click.Context | None = getattr(error, "ctx", None)
+    page = f"{context.command_path} --help" if context else "paictl --help"
+    near = getattr(error, "possibilities", None)
+    if near:
+        return UsageError(
+            _sentence(error.message), help=f"Did you mean {' or '.join(near)}? `{page}` lists what there is."
+        )
+    return UsageError(_sentence(error.format_message()), help=f"`{page}` lists what there is.")
+
+
+def _sentence(text: str) -> str:
+    """The library's sentence in our form: no capital letter after the label, no full stop at the end."""
+    return (text[:1].lower() + text[1:]).rstrip(".")
+
+
+def exit_code(error: PaictlError) -> int:
+    """The process's exit code for it."""
+    if isinstance(error, Interrupted) and error.signal == signal.SIGTERM:
+        return ExitCode.TERMINATED
+    return error.exit_code
 
 
 def show_error(error: PaictlError, terminal: Terminal, *, code: str = "") -> None:

@@ -18,20 +18,20 @@ from rich.text import Text
 
 from paictl.cli.console.progress import said
 from paictl.cli.console.terminal import Terminal
-from paictl.events import Emit, Event
+from paictl.events import Event
 
-__all__ = ["live"]
+__all__ = ["Picture", "live"]
 
 _BAR = 24
 
 
 @contextmanager
-def live(terminal: Terminal) -> Iterator[Emit]:
+def live(terminal: Terminal) -> Iterator[Picture]:
     """Draw until the block ends; what is settled stays on the screen."""
     console = Console(file=terminal.err, no_color=not terminal.color, highlight=False, width=terminal.width)
-    picture = _Picture(console, Spinner("dots" if terminal.symbols else "line"))
-    with Live(picture, console=console, refresh_per_second=8, transient=True):
-        yield picture.take
+    picture = Picture(console, Spinner("dots" if terminal.symbols else "line"))
+    with picture.drawn:
+        yield picture
 
 
 @dataclass
@@ -45,14 +45,29 @@ class _Row:
 
 
 @dataclass
-class _Picture:
+class Picture:
+    """Everything under way, redrawn in place. Fed from any thread."""
+
     console: Console
     spinner: Spinner
+    drawn: Live = field(init=False)
     _rows: dict[str, _Row] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def take(self, event: Event) -> None:
-        """Note one event; called from any thread."""
+    def __post_init__(self) -> None:
+        self.drawn = Live(self, console=self.console, refresh_per_second=8, transient=True)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Wipe the picture while something else is written or asked."""
+        self.drawn.stop()
+        try:
+            yield
+        finally:
+            self.drawn.start()
+
+    def __call__(self, event: Event) -> None:
+        """Note one event."""
         line = said(event)
         with self._lock:
             if event.type == "step-begin":
@@ -77,7 +92,7 @@ class _Picture:
             del self._rows[key]
 
     def _print(self, event: Event, line: str) -> None:
-        good = event.type != "warning" and not event.data.get("error")
+        good = event.type != "warning" and event.data.get("ok") is not False
         mark = Text("✓ ", "green") if good else Text("! ", "yellow bold")
         self.console.print(
             mark + Text(f"{event.address}  " if event.address else "") + Text(line, "dim" if good else "")

@@ -7,29 +7,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from paictl.cli.console.terminal import Terminal
-from paictl.events import Emit, Event, ignore
+from paictl.events import Event
 
-__all__ = ["JsonLines", "listen", "said"]
+__all__ = ["JsonLines", "Listener", "listen", "said"]
 
 _DOING = {"create": "creating", "update": "updating", "replace": "replacing", "delete": "deleting", "run": "running"}
 _DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "run": "ran"}
 
 
+class Listener(Protocol):
+    """Takes events from any thread."""
+
+    def __call__(self, event: Event) -> None:
+        """One event happened."""
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Hold still while something else is written or asked."""
+        ...
+
+
 @contextmanager
-def listen(terminal: Terminal) -> Iterator[Emit]:
+def listen(terminal: Terminal) -> Iterator[Listener]:
     """The listener that fits who reads: nobody with -q, a person at a terminal, a file or pipe."""
-    if terminal.verbosity < 0 or (terminal.output != "text" and terminal.verbosity == 0):
-        yield ignore
-    elif terminal.live:
+    if terminal.live:
         from paictl.cli.console.live import live
 
-        with live(terminal) as emit:
-            yield emit
+        with live(terminal) as picture:
+            yield picture
     else:
         yield PlainLines(terminal)
 
@@ -49,6 +59,10 @@ class JsonLines:
         """Write one event."""
         # Its own data comes first: an event can't overwrite what every line has.
         self._write({**event.data, "type": event.type, "address": event.address})
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Lines don't move."""
+        return nullcontext()
 
     def result(self, document: Mapping[str, object]) -> None:
         """The last line."""
@@ -79,6 +93,10 @@ class PlainLines:
             if line:
                 self.terminal.note(f"{event.address}: {line}" if event.address else line)
 
+    def pause(self) -> AbstractContextManager[None]:
+        """Lines don't move."""
+        return nullcontext()
+
     def _news(self, event: Event) -> bool:
         done, total = _number(event, "done"), _number(event, "total")
         quarter = int(4 * done / total) if total else -1
@@ -104,8 +122,8 @@ def _ended(event: Event) -> str:
     action = str(event.data.get("action", ""))
     seconds = event.data.get("seconds")
     took = f" ({seconds:.1f} s)" if isinstance(seconds, int | float) and seconds >= 0.1 else ""
-    reason = event.data.get("error")
-    return f"failed: {reason}" if reason else f"{_DONE.get(action, action)}{took}"
+    reason = event.data.get("reason")
+    return f"failed: {reason}" if event.data.get("ok") is False else f"{_DONE.get(action, action)}{took}"
 
 
 def _health(event: Event) -> str:
@@ -124,7 +142,7 @@ def _continuity(event: Event) -> str:
 
 
 def _warning(event: Event) -> str:
-    return f"warning: {event.data.get('summary', event.data.get('message', ''))}"
+    return f"warning: {event.data.get('text', '')}"
 
 
 _SAYINGS: Mapping[str, Callable[[Event], str]] = {

@@ -101,9 +101,10 @@ class Terminal:
         if self.output == "json":
             _put(self.out, self.dump(document) + "\n")
         elif self.output == "yaml":
-            from paictl.cli.console.yaml_text import yaml_text
+            from paictl.manifest.dump import dump_tree
 
-            _put(self.out, yaml_text(document))
+            # Through JSON: what is left then is plain lists, mappings and scalars.
+            _put(self.out, dump_tree(json.loads(self.dump(document))))
         else:
             shown = text()
             _put(self.out, "".join(f"{line}\n" for line in ([shown] if isinstance(shown, str) else shown)))
@@ -138,6 +139,11 @@ class Terminal:
         if not answer:
             _put(self.err, "\n")
         return answer.strip().lower() in {"y", "yes"}
+
+    def prompt(self, question: str, usual: str) -> str:
+        """A question with a usual answer, which an empty line takes."""
+        _put(self.err, f"{question} [{usual}]: ")
+        return sys.stdin.readline().strip() or usual
 
 
 def _is_tty(stream: TextIO) -> bool:

@@ -1,0 +1,58 @@
+"""Which driver a name means. A driver's module is imported when it is wanted; of the others only rendering is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from paictl import places
+from paictl.errors import Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from paictl.blueprint.types import Blueprint
+    from paictl.engine.driver import Driver, Scope
+
+__all__ = ["driver_of", "rendered"]
+
+_NAMES = ("native", "docker", "kubernetes", "ansible", "fake")
+
+
+def driver_of(name: str, scope: Scope, *, offline: bool) -> Driver:
+    """The driver; raises ``UsageError`` for a name that is none, ``Unavailable`` for one that only renders so far."""
+    _check(name)
+    if name == "native":
+        from paictl.drivers.native import NativeDriver
+
+        return NativeDriver(offline=offline)
+    if name == "fake":
+        from paictl.drivers.fake import FakeDriver
+
+        return FakeDriver(places.state_home() / scope.agent / scope.target / "fake" / "world.json")
+    raise Unavailable(
+        f"applying is not available on driver {name} yet",
+        help=f"`paictl render --driver {name}` writes its files already.",
+    )
+
+
+def _check(name: str) -> None:
+    """Raise ``UsageError`` for what is no driver."""
+    if name not in _NAMES:
+        near = get_close_matches(name, _NAMES, n=1)
+        meant = f"Did you mean {near[0]}? " if near else ""
+        raise UsageError(f"there is no driver {name!r}", help=f"{meant}There are {', '.join(_NAMES)}.")
+
+
+def rendered(name: str, blueprint: Blueprint) -> Mapping[str, str]:
+    """The plain files of a driver, path -> text."""
+    _check(name)
+    if name == "native":
+        from paictl.drivers.native.layout import Layout
+        from paictl.render import native
+
+        return native.files(blueprint, Layout.of(blueprint.agent).paths(blueprint.runtime.digest))
+    if name == "fake":
+        raise UsageError("the fake driver has no files", help="Render for native, docker, kubernetes or ansible.")
+    files: Callable[[Blueprint], Mapping[str, str]] = import_module(f"paictl.render.{name}").files
+    return files(blueprint)

@@ -1,0 +1,45 @@
+"""``paictl plan``: what apply would do. Writes nothing but the file that ``--out`` names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paictl.cli.flags import Call, as_set, option, verb_command
+from paictl.errors import ExitCode
+
+__all__ = ["verb"]
+
+
+@verb_command("plan")
+@option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the plan, for `paictl apply --plan FILE`.")
+@option("--detailed-exitcode", is_flag=True, help="Exit 3 when there is something to do.")
+@option("--allow-destroy", is_flag=True, help="Plan even when most of what stands would go.")
+@option(
+    "--delete-data",
+    multiple=True,
+    callback=as_set,
+    metavar="ADDRESS",
+    help="Plan to delete the data at this address, too.",
+)
+def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -> int:
+    """Show what apply would do: each step with its cause, what changes in it, downloads, downtime, data destroyed."""
+    from paictl.cli.plan_view import plan_document, plan_lines
+    from paictl.cli.session import open_session, watched
+    from paictl.engine.intent import Options
+
+    session = open_session(call)
+    options = Options(**allowed)
+    with watched(call) as emit:
+        plan = session.reconciler(emit).plan(lambda: session.desired(emit, download=out is not None), options)
+    document = plan_document(plan)
+    call.terminal.result(document, lambda: plan_lines(plan, call.terminal))
+    if out is not None:
+        Path(out).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        call.terminal.note(f"\nKept in {out}. Carry out exactly this with: paictl apply --plan {out}")
+    elif not plan.empty:
+        call.terminal.note("\nCarry it out with: paictl apply")
+    return ExitCode.PENDING if detailed_exitcode and not plan.empty else ExitCode.OK

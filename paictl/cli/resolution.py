@@ -1,0 +1,162 @@
+"""What the manifest's intent comes to on a target: models, runtime, secrets' fingerprints; kept in ``agent.lock``.
+
+Called by ``session`` on the way to a blueprint. Writes the lock only when ``keep`` is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paictl import places
+from paictl.blueprint.compile import Resolved, compile_blueprint
+from paictl.blueprint.types import Blueprint, RuntimePin
+from paictl.errors import PaictlError, Refused
+from paictl.events import Emit, ignore
+from paictl.manifest.load import Manifest
+from paictl.manifest.lock import LockedModel, LockedRuntime, LockedTarget
+from paictl.manifest.lockfile import Lock, read_lock, write_lock
+
+if TYPE_CHECKING:
+    from paictl.fit.hardware import Hardware
+    from paictl.secrets import SecretReference
+
+__all__ = ["Resolution", "Rules", "lock_digest", "lock_path", "read_secret", "resolve", "secret_reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How far resolving may go. ``locked``: nothing is resolved; ``download``: files may be fetched to learn of them.
+
+    ``fresh``: what the lock answered before does not count; ``secrets``: their fingerprints are wanted.
+    """
+
+    locked: bool = False
+    offline: bool = False
+    download: bool = False
+    fresh: bool = False
+    secrets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The blueprint, and the lock that it was compiled with."""
+
+    blueprint: Blueprint
+    before: Lock
+    after: Lock
+    path: Path
+
+    def keep(self) -> None:
+        """Write ``agent.lock``, when it says something new."""
+        if self.after != self.before:
+            write_lock(self.path, self.after)
+
+
+def lock_path(manifest: Manifest) -> Path:
+    """``agent.lock`` beside ``agent.yaml``; each manifest of another name has its own."""
+    name = Path(manifest.files[0]).name
+    stem = Path(name).stem if name.endswith((".yaml", ".yml")) else "agent"
+    return manifest.folder / f"{stem}.lock"
+
+
+def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution:
+    """Compile the manifest with what its lock says, and with what had to be resolved beside it."""
+    from paictl.blueprint.runtime import runtime_pin
+    from paictl.fit.hardware import default_threads, probe
+
+    path = lock_path(manifest)
+    before = read_lock(path)
+    target = before.targets.get(manifest.target, LockedTarget())
+    hardware = probe(places.cache_home())
+    models = _models(manifest, target.models, rules, hardware, emit)
+    runtime = target.runtime if target.runtime and not rules.fresh else None
+    if runtime is None:
+        pin = runtime_pin()
+        runtime = LockedRuntime(pin.version, pin.digest)
+    after = Lock({**before.targets, manifest.target: replace(target, runtime=runtime, models=models)})
+    resolved = Resolved(RuntimePin(runtime.version, runtime.digest), models, {}, default_threads(hardware.cores))
+    blueprint = compile_blueprint(manifest, resolved)
+    declared = [secret.name for secret in blueprint.secrets if not secret.generated] if rules.secrets else []
+    if declared:
+        fingerprints = _fingerprints(manifest, declared)
+        blueprint = compile_blueprint(manifest, replace(resolved, fingerprints=fingerprints))
+    return Resolution(blueprint, before, after, path)
+
+
+def _models(
+    manifest: Manifest, known: Mapping[str, LockedModel], rules: Rules, hardware: Hardware, emit: Emit
+) -> Mapping[str, LockedModel]:
+    from paictl.fit.resolve import Supply, lock_models
+
+    supply = Supply(
+        base=manifest.folder,
+        emit=emit,
+        offline=rules.offline or rules.locked,
+        download=rules.download and not rules.locked,
+        previous={} if rules.fresh else known,
+    )
+    if not rules.locked:
+        return lock_models(manifest.agent.spec.models, hardware, supply)
+    try:
+        models = lock_models(manifest.agent.spec.models, hardware, supply)
+    except PaictlError as error:
+        raise Refused(f"agent.lock does not say enough: {error.summary}", help=_WITHOUT_LOCKED) from error
+    moved = sorted(name for name, model in models.items() if known.get(name) != model)
+    if moved:
+        raise Refused(f"agent.lock does not say what {', '.join(moved)} is", help=_WITHOUT_LOCKED)
+    return models
+
+
+_WITHOUT_LOCKED = "`paictl lock` resolves it; --locked only refuses to."
+
+
+def lock_digest(lock: Lock, target: str) -> str:
+    """Changes with whatever the lock says of the target; kept in the release."""
+    return hashlib.sha256(repr(lock.targets.get(target)).encode()).hexdigest()
+
+
+def secret_reference(manifest: Manifest, name: str) -> SecretReference:
+    """Where the declared secret is kept."""
+    from paictl.secrets import SecretReference
+
+    secret = manifest.agent.spec.secrets[name]
+    return SecretReference(
+        name=name,
+        source=secret.from_,
+        entry=secret.name or "",
+        file=secret.file or "",
+        key=secret.key or "",
+        identity=secret.identity or "",
+        service=secret.service or "",
+        command=tuple(secret.command or ()),
+        folder=manifest.folder,
+    )
+
+
+def read_secret(manifest: Manifest, name: str) -> bytes:
+    """The secret's value, for the one who hands it on; raises ``SecretError`` naming the place."""
+    from paictl.secrets import read
+
+    return read(secret_reference(manifest, name), os.environ)
+
+
+def _fingerprints(manifest: Manifest, names: Iterable[str]) -> dict[str, str]:
+    """A fingerprint per secret that shows rotation and can't be turned back.
+
+    The key is stretched from the value itself with scrypt (RFC 7914, 16 MiB, about 40 ms): the same on every machine, after
+    a lost state directory and in a plan before the first apply, which may write no key; and too slow to guess a weak value.
+    """
+    from paictl.secrets import fingerprint
+
+    found: dict[str, str] = {}
+    for name in names:
+        value = read_secret(manifest, name)
+        salt = f"paictl/{manifest.agent.metadata.name}/{name}".encode()
+        key = hashlib.scrypt(value, salt=salt, n=2**14, r=8, p=1, dklen=32)
+        found[name] = fingerprint(key, value)
+    return found

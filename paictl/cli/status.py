@@ -1,0 +1,120 @@
+"""``paictl status``: every service on the target, wanted and found, and where to reach it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from paictl.cli.flags import Call, verb_command
+
+if TYPE_CHECKING:
+    from paictl.cli.session import Session
+    from paictl.engine.outcome import ResourceStatus, Status
+
+__all__ = ["verb"]
+
+_COLORS = {"running": "green", "done": "green", "starting": "yellow", "kept": "blue"}
+
+
+@verb_command("status")
+def verb(call: Call) -> None:
+    """Show every service: its state, its health, since when, where to reach it. Writes nothing."""
+    from paictl.cli.session import open_session
+
+    session = open_session(call)
+    status = session.reconciler().status()
+    call.terminal.result(_document(session, status), lambda: _lines(call, session, status))
+
+
+def _document(session: Session, status: Status) -> dict[str, object]:
+    services = [resource for resource in status.resources if resource.service]
+    others = [resource for resource in status.resources if _worth_telling(resource)]
+    return {
+        "format": "1",
+        "agent": session.scope.agent,
+        "target": session.scope.target,
+        "release": status.release,
+        "ready": status.ready,
+        "url": _url(status),
+        "unconfined": session.manifest.target_spec.unconfined,
+        "services": [_row_document(resource) for resource in services],
+        "others": [_row_document(resource) for resource in others],
+        "unfinished": [str(address) for address in status.unfinished],
+    }
+
+
+def _row_document(resource: ResourceStatus) -> dict[str, object]:
+    return {
+        "name": resource.address.name,
+        "state": resource.state,
+        "healthy": resource.health.state == "healthy",
+        "since": resource.since or None,
+        "address": str(resource.address),
+        "url": resource.url or None,
+        "detail": resource.health.detail,
+    }
+
+
+def _worth_telling(resource: ResourceStatus) -> bool:
+    return not resource.service and resource.state not in {"running", "done"}
+
+
+def _url(status: Status) -> str | None:
+    return next((resource.url for resource in status.resources if resource.url), None)
+
+
+def _lines(call: Call, session: Session, status: Status) -> list[str]:
+    from paictl.cli.console.table import table, wrap
+
+    terminal, scope = call.terminal, session.scope
+    where = f"{scope.agent} on {scope.target} ({session.driver.name})"
+    if not status.release and not status.resources:
+        return [f"{where}: nothing is applied yet. `paictl plan` shows what would be, `paictl apply` does it."]
+    word = (
+        terminal.style("ready", fg="green", bold=True)
+        if status.ready
+        else terminal.style("not ready", fg="red", bold=True)
+    )
+    release = f"release {status.release}" if status.release else "no release"
+    lines = [f"{where}: {word}, {release}"]
+    rows = [_row(call, resource) for resource in status.resources if resource.service or _worth_telling(resource)]
+    lines += ["", *table(("SERVICE", "STATE", "SINCE", "ADDRESS"), rows, terminal.width)] if rows else []
+    for resource in status.resources:
+        if resource.health.detail and resource.health.state != "healthy":
+            lines += [
+                "",
+                *(part for line in resource.health.detail.splitlines() for part in wrap(line, terminal.width, "  ")),
+            ]
+    lines += ["", *_notes(session, status)] if _notes(session, status) else []
+    return lines
+
+
+def _row(call: Call, resource: ResourceStatus) -> tuple[str, str, str, str]:
+    name = resource.address.name if resource.service else str(resource.address)
+    state = call.terminal.style(resource.state, fg=_COLORS.get(resource.state, "red"))
+    return name, state, _ago(resource.since), resource.url
+
+
+def _notes(session: Session, status: Status) -> list[str]:
+    notes: list[str] = []
+    if status.unfinished:
+        notes.append(
+            f"A run was interrupted at {', '.join(map(str, status.unfinished))}: `paictl apply` goes on from there."
+        )
+    elif not status.ready:
+        notes.append("`paictl apply` mends it; `paictl logs` says why.")
+    if session.manifest.target_spec.unconfined:
+        span = session.manifest.origins.find(("spec", "targets", session.scope.target, "unconfined"))
+        notes.append(f"NOT CONFINED: the agent runs without its sandbox ({span}).")
+    return notes
+
+
+def _ago(since: str) -> str:
+    """``5 min``: how long a person says it was."""
+    if not since:
+        return ""
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{max(0, seconds)} s"
