@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-__all__ = ["ApiError", "ClosingStream", "answer", "error_answer", "parse", "read_body", "read_json"]
+__all__ = ["ApiError", "ClosingStream", "answer", "error_answer", "parse", "read_json", "unless_gone"]
 
 _BODY_SECONDS = 30.0
 _TYPES = {
@@ -27,6 +26,7 @@ _TYPES = {
 # Said while the other side may still be sending: without closing, it would go on into the void.
 _EARLY = frozenset({400, 408, 410, 413})
 _M = TypeVar("_M", bound=BaseModel)
+_T = TypeVar("_T")
 
 
 @dataclass(eq=False)
@@ -48,20 +48,52 @@ class ApiError(Exception):
 
 
 class ClosingStream(StreamingResponse):
-    """A stream whose source is closed at once when the client goes away, not when the collector comes by."""
+    """A stream whose source is closed when the client goes away, and not when the collector comes by; then ``finish``.
+
+    ``finish`` runs in every case, also when the client was gone before the first byte and the source never began.
+    """
 
     def __init__(
-        self, source: AsyncGenerator[bytes, None], status: int = 200, media_type: str = "text/event-stream"
+        self,
+        source: AsyncGenerator[bytes, None],
+        finish: Callable[[], Awaitable[None]],
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "text/event-stream",
     ) -> None:
-        super().__init__(source, status, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type)
+        # Not as media_type: Starlette would add a charset to what a server said.
+        super().__init__(source, status, {"Content-Type": media_type, "Cache-Control": "no-store", **(headers or {})})
         self._source = source
+        self._finish = finish
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._source):
-            try:
-                await super().__call__(scope, receive, send)
-            except ClientDisconnect:
-                return
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            return
+        finally:
+            await self._source.aclose()
+            await self._finish()
+
+
+async def unless_gone(request: Request, waited: Awaitable[_T]) -> _T:
+    """The result of a wait, given up (``ApiError`` 499, which nobody reads) when the client goes away. Its body must be read."""
+    waiting = asyncio.ensure_future(waited)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+    finally:
+        for task in (gone, waiting):
+            task.cancel()
+        await asyncio.wait({gone, waiting})
+    raise ApiError(499, "client_closed", "the client went away")
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def answer(payload: Mapping[str, Any], status: int = 200) -> JSONResponse:
@@ -70,15 +102,15 @@ def answer(payload: Mapping[str, Any], status: int = 200) -> JSONResponse:
 
 
 async def error_answer(request: Request, error: Exception) -> Response:
-    """Starlette's handler for ``ApiError``."""
+    """Starlette's handler for ``ApiError``, and for what should never happen (which is logged with its traceback)."""
     del request
     if not isinstance(error, ApiError):
-        raise error
+        error = ApiError(500, "internal_error", "the gateway failed; its log says how")
     closing = {"Connection": "close"} if error.status in _EARLY else {}
     return JSONResponse(error.body(), error.status, dict(error.headers) | closing)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def _read_body(request: Request, limit: int) -> bytes:
     """The whole body, at most ``limit`` bytes and half a minute of them."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
@@ -99,7 +131,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 async def read_json(request: Request, limit: int) -> dict[str, Any]:
     """The body as a JSON object."""
-    body = await read_body(request, limit)
+    body = await _read_body(request, limit)
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -53,7 +53,6 @@ class Entry:
 
     _log: AuditLog
     call: Call
-    rule: str
     decision: int
     _closed: bool = False
 
@@ -89,8 +88,8 @@ class AuditLog:
         self._checkpoints = _open(checkpoints_of(path), signed_size)
         self._due = asyncio.Event()
 
-    def decide(self, call: Call, verdict: Verdict) -> Entry:
-        """Write the decision; then let the call go on or refuse it (403), or refuse it because it can't be written (503)."""
+    def decide(self, call: Call, verdict: Verdict, refusal: ApiError | None = None) -> Entry:
+        """Write the decision; then let the call go on or refuse it (403, or as told), or refuse it because it can't be written (503)."""
         record = self._about(call, "decision") | {
             "allowed": verdict.allowed,
             "rule": verdict.rule,
@@ -103,9 +102,10 @@ class AuditLog:
             _log.error("the audit log can't be written: %s", error.strerror)
             raise ApiError(503, "audit_unavailable", "the audit log can't be written, so nothing is done") from error
         if not verdict.allowed:
-            self._metrics.refused("not_permitted")
-            raise ApiError(403, "not_permitted", f"not permitted: {verdict.rule}")
-        return Entry(self, call, verdict.rule, seq)
+            refusal = refusal or ApiError(403, "not_permitted", f"not permitted: {verdict.rule}")
+            self._metrics.refused(refusal.code)
+            raise refusal
+        return Entry(self, call, seq)
 
     def effect(self, entry: Entry, outcome: str, facts: Mapping[str, object]) -> None:
         """Write what came of a call; it has happened already, so a failure is logged and refuses the next one."""

@@ -6,23 +6,22 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from paictl.manifest.models import ClassName
-from paictl.runtime.gateway.answers import ApiError, ClosingStream, answer, parse
+from paictl.runtime.gateway.answers import ApiError, ClosingStream, answer, parse, unless_gone
 from paictl.runtime.gateway.audit import Call, Entry
 from paictl.runtime.gateway.door import Door
 from paictl.runtime.gateway.work import Work
 
 __all__ = ["Conversing"]
 
-_T = TypeVar("_T")
 _BODY = 4 * 1024 * 1024
 _CLASSES: dict[str, ClassName] = {"public": "public", "internal": "internal", "private": "private"}
 
@@ -64,7 +63,14 @@ class _Talk:
     session: str
     once: bool
     events: AsyncIterator[dict[str, Any]]
-    usage: bool
+    tell_usage: bool
+    outcome: str = "cancelled"
+    usage: dict[str, int] = field(default_factory=dict)
+
+    def note(self, event: dict[str, Any]) -> None:
+        """The end of an answer, if this is it."""
+        if "done" in event:
+            self.outcome, self.usage = "ok", _usage(event)
 
 
 class Conversing:
@@ -79,10 +85,16 @@ class Conversing:
         if asked.model is not None and asked.model != agent:
             raise ApiError(404, "model_not_found", f"this gateway has one model: {agent}")
         talk = await self._begin(request, asked)
-        if asked.stream:
-            first = await self._watched(request, talk, anext(talk.events))
-            return ClosingStream(self._stream(talk, first))
-        return answer(await self._watched(request, talk, self._whole(talk)))
+        try:
+            if asked.stream:
+                # An agent that fails at once is told by the status, not in a stream that has begun well.
+                first = await unless_gone(request, anext(talk.events))
+                return ClosingStream(self._stream(talk, first), lambda: self._end(talk))
+            return answer(await unless_gone(request, self._whole(talk)))
+        except BaseException as error:
+            talk.outcome = "failed" if isinstance(error, ApiError) and error.status != 499 else "cancelled"
+            await self._end(talk)
+            raise
 
     async def _begin(self, request: Request, asked: _ChatRequest) -> _Talk:
         door, principal = self._door, request.scope["principal"]
@@ -112,60 +124,37 @@ class Conversing:
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
         return _Talk(work, entry, session, once, door.work.events(work), usage)
 
-    async def _watched(self, request: Request, talk: _Talk, waited: Awaitable[_T]) -> _T:
-        """The result of a wait that ends when the client goes away; without a result, the talk is over."""
-        waiting = asyncio.ensure_future(waited)
-        gone = asyncio.ensure_future(_disconnected(request))
-        outcome = "cancelled"
-        try:
-            await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                outcome = "failed" if waiting.exception() else ""
-                return waiting.result()
-        finally:
-            await _cancel(gone)
-            await _cancel(waiting)
-            if outcome:
-                await self._end(talk, outcome)
-        raise ApiError(499, "client_closed", "the client went away")
-
     async def _whole(self, talk: _Talk) -> dict[str, Any]:
         text: list[str] = []
-        usage: dict[str, int] = {}
         async for event in talk.events:
             text.append(str(event.get("delta", "")))
-            usage = _usage(event) if "done" in event else usage
-        await self._end(talk, "ok", **usage)
+            talk.note(event)
+        await self._end(talk)
         message = {"role": "assistant", "content": "".join(text), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        return self._frame(talk, "chat.completion") | {"choices": [choice], "usage": usage}
+        return self._frame(talk, "chat.completion") | {"choices": [choice], "usage": talk.usage}
 
     async def _stream(self, talk: _Talk, first: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         frame = self._frame(talk, "chat.completion.chunk")
-        outcome, usage = "cancelled", _usage({})
         try:
             yield _chunk(frame, {"role": "assistant", "content": ""})
             async for event in _chain(first, talk.events):
                 if event.get("delta"):
                     yield _chunk(frame, {"content": str(event["delta"])})
-                if "done" in event:
-                    usage = _usage(event)
-            outcome = "ok"
+                talk.note(event)
             # Before the last words: a client that has read them may at once ask what is left of the conversation.
-            await self._end(talk, outcome, **usage)
+            await self._end(talk)
             yield _chunk(frame, {}, "stop")
-            if talk.usage:
-                yield _sse(frame | {"choices": [], "usage": usage})
+            if talk.tell_usage:
+                yield _sse(frame | {"choices": [], "usage": talk.usage})
             yield b"data: [DONE]\n\n"
         except ApiError as error:
-            outcome = "failed"
+            talk.outcome = "failed"
             yield _sse(error.body())
-        finally:
-            await self._end(talk, outcome, **usage)
 
-    async def _end(self, talk: _Talk, outcome: str, **usage: int) -> None:
+    async def _end(self, talk: _Talk) -> None:
         self._door.work.abandon(talk.work)
-        talk.entry.done(outcome, **usage)
+        talk.entry.done(talk.outcome, **talk.usage)
         if talk.once:
             talk.once = False
             # Shielded: the client that went away must not keep its conversation's memories alive.
@@ -190,16 +179,6 @@ def _label(request: Request) -> ClassName | None:
     if said is not None and said not in _CLASSES:
         raise ApiError(400, "invalid_class", f"X-Paictl-Class is one of {', '.join(_CLASSES)}")
     return _CLASSES[said] if said is not None else None
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _cancel(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 async def _chain(first: dict[str, Any], rest: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:

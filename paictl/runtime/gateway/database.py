@@ -11,6 +11,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
+from paictl.runtime.gateway.answers import ApiError
+
 __all__ = ["Database", "connect"]
 
 _P = ParamSpec("_P")
@@ -18,6 +20,7 @@ _T = TypeVar("_T")
 
 # secure_delete overwrites what is deleted; temp_store keeps sorting out of the file system; a single connection means that
 # a truncating checkpoint never waits for a reader.
+_DISK = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.CorruptError)
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
@@ -46,6 +49,7 @@ class Database:
     """``run`` calls a function with the connection, in the file's own thread, inside one transaction."""
 
     def __init__(self, path: Path, *, vectors: bool = False) -> None:
+        self._name = path.name
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=path.stem)
         self._connection = self._thread.submit(connect, path, vectors=vectors).result()
 
@@ -70,9 +74,12 @@ class Database:
         self._thread.shutdown()
 
     def _transaction(self, work: Callable[[], _T]) -> _T:
-        with self._connection:
-            result = work()
-        return result  # noqa: RET504 - from inside the block, mypy thinks that it can be swallowed
+        try:
+            with self._connection:
+                result = work()
+        except _DISK as error:
+            raise ApiError(503, "storage_unavailable", f"{self._name} can't be written or read: {error}") from error
+        return result
 
 
 def _vec0() -> str:

@@ -5,6 +5,7 @@ Wraps both doors' applications. It also counts and times every request, because 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
@@ -55,6 +56,9 @@ class Guard:
         except ApiError as error:
             self._metrics.refused(error.code)
             await JSONResponse(error.body(), error.status, dict(error.headers))(scope, receive, noted)
+        except asyncio.CancelledError:
+            # Only the end of the gateway cancels a request from outside, and it has said why.
+            return
         finally:
             self._metrics.request(self._door, _route(scope), status, time.perf_counter() - began)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from paictl.runtime.gateway.answers import ApiError, answer, error_answer, parse
+from paictl.runtime.gateway.answers import ApiError, answer, error_answer, parse, unless_gone
 from paictl.runtime.gateway.door import Door
 from paictl.runtime.gateway.ledger import Run
 from paictl.runtime.gateway.modelproxy import ModelProxy
@@ -55,7 +54,7 @@ def inner(door: Door) -> Starlette:
             Route("/memory/recall", remembering.recall, methods=["POST"]),
             Route("/memory/forget", remembering.forget, methods=["POST"]),
         ],
-        exception_handlers={ApiError: error_answer},
+        exception_handlers={ApiError: error_answer, Exception: error_answer},
     )
 
 
@@ -71,13 +70,7 @@ class _Inner:
         return answer({"agent": self._door.config.agent})
 
     async def work(self, request: Request) -> Response:
-        waiting = asyncio.ensure_future(self._door.work.take(_seconds(request)))
-        gone = asyncio.ensure_future(_disconnected(request))
-        await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (gone, waiting):
-            task.cancel()
-        await asyncio.wait({waiting, gone})
-        work = None if waiting.cancelled() else waiting.result()
+        work = await unless_gone(request, self._door.work.take(_seconds(request)))
         return answer(work.payload) if work else Response(status_code=204)
 
     async def reply(self, request: Request) -> Response:
@@ -98,11 +91,6 @@ def _seconds(request: Request) -> float:
         return max(0.0, min(float(request.query_params.get("wait", "0")), _POLL_SECONDS))
     except ValueError as error:
         raise ApiError(400, "invalid_wait", "wait is a number of seconds") from error
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _lines(request: Request) -> AsyncIterator[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from paictl.runtime.config import ModelRoute
-from paictl.runtime.gateway.answers import ApiError, ClosingStream, read_json
+from paictl.runtime.gateway.answers import ApiError, ClosingStream, read_json, unless_gone
 from paictl.runtime.gateway.audit import Call, Entry
 from paictl.runtime.gateway.door import AGENT, Door
 from paictl.runtime.gateway.ledger import Exhausted, Reservation
 from paictl.runtime.gateway.policy import Verdict
 from paictl.runtime.gateway.routing import Choice, choose
-from paictl.runtime.gateway.upstream import Answer, estimate
+from paictl.runtime.gateway.upstream import Answer, Usage, estimate
 
 __all__ = ["ModelProxy"]
 
@@ -31,7 +33,7 @@ class _Spending:
     name: str
     entry: Entry
     reservation: Reservation
-    ended: bool = False
+    outcome: str = "cancelled"
 
 
 class ModelProxy:
@@ -43,21 +45,23 @@ class ModelProxy:
     async def completions(self, request: Request) -> Response:
         body = await read_json(request, _BODY)
         self._door.work.sign_of_life()
-        size = int(request.headers.get("content-length", "0"))
-        choice = self._choose(request, body)
-        spending = await self._admit(request, body, choice, estimate(body, size))
-        try:
-            upstream = await self._door.upstreams.chat(spending.name, body)
-        except BaseException as error:
-            await self._settle(
-                spending, "failed", 0, 0, code=error.code if isinstance(error, ApiError) else "cancelled"
-            )
-            raise
+        size = len(json.dumps(body))
+        spending = await self._admit(request, body, self._choose(request, body), estimate(body, size))
         if not self._door.config.models[spending.name].local:
             self._door.metrics.egress(spending.name, size)
-        response = ClosingStream(self._bytes(spending, upstream), upstream.status, upstream.media_type)
-        response.headers.update(upstream.headers)
-        return response
+        try:
+            upstream = await unless_gone(request, self._door.upstreams.chat(spending.name, body))
+        except BaseException as error:
+            spending.outcome = "cancelled" if not isinstance(error, ApiError) or error.status == 499 else "failed"
+            await self._settle(spending, Usage())
+            raise
+        return ClosingStream(
+            self._bytes(spending, upstream),
+            lambda: self._settle(spending, upstream.usage),
+            upstream.status,
+            upstream.headers,
+            upstream.media_type,
+        )
 
     def _choose(self, request: Request, body: Mapping[str, Any]) -> Choice:
         config = self._door.config
@@ -66,10 +70,9 @@ class ModelProxy:
         choice = choose(config.models, config.routing, wanted, label) if isinstance(wanted, str) else None
         if choice is None:
             raise ApiError(404, "model_not_found", "spec.models declares no chat model of that name")
-        if choice.name is not None and self._unpriced(config.models[choice.name]):
-            return Choice(
-                None, f"spec.permissions.budget.money: what {choice.name} costs is not known, so it can't be kept"
-            )
+        if self._unpriced(config.models[choice.name]):
+            rule = f"spec.permissions.budget.money: what {choice.name} costs is not known, so it can't be kept"
+            return Choice(choice.name, False, rule)
         return choice
 
     def _unpriced(self, route: ModelRoute) -> bool:
@@ -77,55 +80,35 @@ class ModelProxy:
         return not route.local and (config.budget.money or config.permissions.budget.money) is not None
 
     async def _admit(self, request: Request, body: Mapping[str, Any], choice: Choice, tokens: int) -> _Spending:
+        audit, headers = self._door.audit, request.headers
         arguments = {"messages": body.get("messages"), "tools": body.get("tools")}
-        headers = request.headers
-        call = Call(
-            AGENT,
-            "model.use",
-            choice.name or str(body.get("model", "chat")),
-            arguments,
-            headers.get("x-paictl-run", ""),
-            headers.get("x-paictl-session", ""),
-        )
-        if choice.name is None:
-            self._door.audit.decide(call, Verdict(False, choice.rule))
-            raise AssertionError  # decide has raised
+        run, session = headers.get("x-paictl-run", ""), headers.get("x-paictl-session", "")
+        call = Call(AGENT, "model.use", choice.name, arguments, run, session)
+        verdict, refusal = Verdict(choice.allowed, choice.rule), None
+        reservation = Reservation(0, 0.0)
+        if choice.allowed:
+            try:
+                reservation = await self._door.ledger.reserve(tokens)
+            except Exhausted as error:
+                headers_out = {"Retry-After": str(error.retry_after)}
+                refusal = ApiError(429, "budget_exhausted", f"the budget is used up: {error.rule}", headers_out)
+                verdict = Verdict(False, error.rule)
         try:
-            reservation = await self._door.ledger.reserve(tokens)
-        except Exhausted as error:
-            self._refuse(call, error)
-            raise AssertionError from error  # _refuse has raised
-        try:
-            return _Spending(choice.name, self._door.audit.decide(call, Verdict(True, choice.rule)), reservation)
+            entry = audit.decide(call, verdict, refusal)
         except ApiError:
-            await self._door.ledger.settle(reservation, 0)
+            if verdict.allowed:
+                await self._door.ledger.settle(reservation, 0)
             raise
+        return _Spending(choice.name, entry, reservation)
 
-    def _refuse(self, call: Call, error: Exhausted) -> None:
-        try:
-            self._door.audit.decide(call, Verdict(False, error.rule))
-        except ApiError as refused:
-            if refused.status != 403:
-                raise
-            message = f"the budget is used up: {error.rule}"
-            raise ApiError(429, "budget_exhausted", message, {"Retry-After": str(error.retry_after)}) from error
-
-    async def _bytes(self, spending: _Spending, upstream: Answer) -> AsyncGenerator[bytes, None]:
-        outcome = "cancelled"
-        try:
-            async for chunk in upstream.chunks:
+    @staticmethod
+    async def _bytes(spending: _Spending, upstream: Answer) -> AsyncGenerator[bytes, None]:
+        async with aclosing(upstream.chunks) as chunks:
+            async for chunk in chunks:
                 yield chunk
-            outcome = "ok" if upstream.status < 400 else "failed"
-        finally:
-            await upstream.chunks.aclose()
-            await self._settle(
-                spending, outcome, upstream.usage.prompt, upstream.usage.completion, status=upstream.status
-            )
+        spending.outcome = "ok" if upstream.status < 400 else "failed"
 
-    async def _settle(self, spending: _Spending, outcome: str, prompt: int, completion: int, **facts: object) -> None:
-        if spending.ended:
-            return
-        spending.ended = True
-        spending.entry.done(outcome, prompt_tokens=prompt, completion_tokens=completion, **facts)
-        self._door.metrics.tokens(spending.name, prompt, completion)
-        await asyncio.shield(self._door.ledger.settle(spending.reservation, prompt + completion))
+    async def _settle(self, spending: _Spending, usage: Usage) -> None:
+        spending.entry.done(spending.outcome, prompt_tokens=usage.prompt, completion_tokens=usage.completion)
+        self._door.metrics.tokens(spending.name, usage.prompt, usage.completion)
+        await asyncio.shield(self._door.ledger.settle(spending.reservation, usage.prompt + usage.completion))

@@ -31,7 +31,7 @@ def outer(door: Door) -> Starlette:
             Route("/workflows/{name}/runs", paths.start_workflow, methods=["POST"]),
             Route("/workflows/{name}/runs", paths.runs, methods=["GET"]),
         ],
-        exception_handlers={ApiError: error_answer, 404: _not_found, 405: _not_allowed},
+        exception_handlers={ApiError: error_answer, Exception: error_answer, 404: _not_found, 405: _not_allowed},
     )
 
 

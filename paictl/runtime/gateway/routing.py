@@ -20,9 +20,10 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model, and the rule by which it may see the data; or, when there is none, the rule that forbids it."""
+    """The model, whether it may see the data, and the rule that says so."""
 
-    name: str | None
+    name: str
+    allowed: bool
     rule: str
 
 
@@ -74,23 +75,20 @@ def choose(
     models: Mapping[str, ModelRoute], routing: Mapping[str, Sequence[str]], wanted: str, label: ClassName
 ) -> Choice | None:
     """The model for a request that names ``wanted`` (a model, or a task to be routed); None when nothing is called that."""
-    route = models.get(wanted)
-    if route is not None and route.task == "chat":
-        return _judge(wanted, route, label)
+    # The task comes first: a model may well be called ``chat``, and then routing says when it is meant.
     if wanted != "chat":
-        return None
+        route = models.get(wanted)
+        return _judge(wanted, route, label) if route is not None and route.task == "chat" else None
     names = routing.get("chat") or [name for name, route in models.items() if route.task == "chat"]
     judged = [_judge(name, models[name], label) for name in names if name in models]
-    usable = [choice for choice in judged if choice.name]
-    if usable:
-        return usable[0]
-    return judged[0] if judged else None
+    usable = [choice for choice in judged if choice.allowed]
+    return next(iter(usable or judged), None)
 
 
 def _judge(name: str, route: ModelRoute, label: ClassName) -> Choice:
     if route.local:
-        return Choice(name, f"spec.models.{name} runs on this target")
+        return Choice(name, True, f"spec.models.{name} runs on this target")
     classes = route.classes or ["public"]
     if label in classes:
-        return Choice(name, f"spec.models.{name}.classes: {label}")
-    return Choice(None, f"spec.models.{name}.classes does not list {label}, the class of this conversation")
+        return Choice(name, True, f"spec.models.{name}.classes: {label}")
+    return Choice(name, False, f"spec.models.{name}.classes does not list {label}, the class of this conversation")

@@ -51,7 +51,7 @@ async def serve(config: GatewayConfig) -> None:
         _server(Guard(outer(door), "outer", people, door.metrics, hosts)),
         _server(Guard(inner(door), "inner", agent, door.metrics, None)),
     ]
-    _stop_on_signals(servers)
+    _stop_on_signals(servers, door)
     tending = [asyncio.create_task(door.memory.tend()), asyncio.create_task(door.audit.keep_signed())]
     _log.info(
         "%s listens on %s and %s after %.2f s", config.agent, config.listen, config.inner, time.perf_counter() - began
@@ -92,8 +92,11 @@ def _server(app: ASGIApp) -> _Server:
     return _Server(config)
 
 
-def _stop_on_signals(servers: list[_Server]) -> None:
+def _stop_on_signals(servers: list[_Server], door: Door) -> None:
+    ending: set[asyncio.Task[None]] = set()
+
     def stop() -> None:
+        ending.add(asyncio.ensure_future(door.work.close()))
         for server in servers:
             server.should_exit = True
 

@@ -59,6 +59,7 @@ class WorkQueue:
         self._polls = 0
         self._replies = 0
         self._seen = 0.0
+        self._closed = False
         self._changed = asyncio.Condition()
 
     @property
@@ -82,6 +83,12 @@ class WorkQueue:
         async with self._changed:
             self._changed.notify_all()
 
+    async def close(self) -> None:
+        """The gateway ends: polls come back empty, so that nothing holds it up."""
+        self._closed = True
+        async with self._changed:
+            self._changed.notify_all()
+
     async def offer(self, payload: dict[str, Any]) -> Work:
         """Queue work; raises ``ApiError`` 503 when nobody is there to do it."""
         if not self.ready:
@@ -97,11 +104,13 @@ class WorkQueue:
         return work
 
     async def take(self, seconds: float) -> Work | None:
-        """The next piece of work, or None after that many seconds. Cancelled, it has taken nothing."""
+        """The next piece of work, or None after that many seconds."""
         self._polls += 1
         try:
             async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: bool(self._waiting))
+                await self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
+                if not self._waiting:
+                    return None
                 _, work = self._waiting.popitem(last=False)
         except TimeoutError:
             return None

@@ -221,7 +221,7 @@ def test_status_tells_what_continuity_compares(gateway: GatewayProcess) -> None:
         status = person.get("/status").json()
     assert status["agent"] == "atlas"
     assert status["identity"].startswith("pai:")
-    assert status["release"] == "sha256:release"
+    assert status["release"] == gateway.config["release"]
     assert status["memory"] == {"records": {"work": 0, "home": 0, "session": 0}}
     assert status["schedules"] == {"reflect": "0 22 * * *"}
     assert status["permissions"].startswith("sha256:")
