@@ -96,6 +96,7 @@ def applied_document(applied: Applied) -> dict[str, object]:
         "release": applied.release,
         "hash": applied.plan.hash,
         "summary": {action: counts[action] for action in _PAST} | {"unchanged": applied.plan.unchanged},
+        "kept": [str(address) for address in applied.plan.kept],
     }
 
 

@@ -42,6 +42,6 @@ def _tell(scope: Scope, applied: Applied) -> tuple[Mapping[str, object], list[st
     if applied.plan.empty:
         return applied_document(applied), [f"{scope.agent} on {scope.target}: there was nothing to remove"]
     lines = [f"{scope.agent} on {scope.target}: removed ({done_sentence(applied)})"]
-    if applied.plan.unchanged:
-        lines.append("  What holds data was kept; paictl status names it.")
+    if applied.plan.kept:
+        lines.append("  What the agent knows and is was kept; the next apply takes it up again.")
     return applied_document(applied), lines

@@ -11,6 +11,7 @@ from typing import Any, cast
 import click
 from click.core import ParameterSource
 
+from paictl.cli.console.deadline import deadline
 from paictl.cli.console.help import VerbCommand
 from paictl.cli.console.terminal import Output, Terminal
 
@@ -100,7 +101,9 @@ def verb_command(
         def callback(**given: Any) -> int:
             common = {key: given.pop(key) for key in _COMMON}
             files = _files(given.pop("file", None), common["files"])
-            return function(_call(common, files), **given) or 0
+            call = _call(common, files)
+            with deadline(call.flags.timeout):
+                return function(call, **given) or 0
 
         callback.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
         decorated: Callable[..., Any] = callback

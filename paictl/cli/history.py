@@ -12,9 +12,13 @@ def verb(call: Call) -> None:
     """List the releases, the newest first. `paictl rollback N` goes back to one."""
     from paictl.cli.console.table import table
     from paictl.cli.session import open_session
+    from paictl.engine.ledger import recall
+    from paictl.events import ignore
 
     session = open_session(call)
-    releases = tuple(reversed(session.reconciler().history()))
+    reconciler = session.reconciler()
+    releases = tuple(reversed(reconciler.history()))
+    stands = recall(reconciler.place, ignore).release
     document = {
         "format": "1",
         "agent": session.scope.agent,
@@ -22,7 +26,7 @@ def verb(call: Call) -> None:
         "releases": [
             {
                 "number": release.number,
-                "current": index == 0,
+                "current": release.number == stands,
                 "when": release.when,
                 "who": release.who,
                 "verb": release.verb,
@@ -31,7 +35,7 @@ def verb(call: Call) -> None:
                 "paictl": release.runtime.get("version", ""),
                 "resources": len(release.resources),
             }
-            for index, release in enumerate(releases)
+            for release in releases
         ],
     }
 
@@ -40,14 +44,14 @@ def verb(call: Call) -> None:
             return [f"{session.scope.agent} on {session.scope.target}: no release yet. `paictl apply` makes the first."]
         rows = [
             (
-                f"{release.number}{' (current)' if index == 0 else ''}",
+                f"{release.number}{' (current)' if release.number == stands else ''}",
                 release.when.replace("T", " ")[:16],
                 release.who,
                 release.verb,
                 str(len(release.resources)),
                 release.manifest[:8],
             )
-            for index, release in enumerate(releases)
+            for release in releases
         ]
         return table(("RELEASE", "WHEN (UTC)", "WHO", "BY", "RESOURCES", "MANIFEST"), rows, call.terminal.width)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from paictl.cli.console.table import cell_width, wrap
 from paictl.cli.console.terminal import Terminal
-from paictl.engine.model import Action, Change, DataEffect, Plan, Step
+from paictl.engine.model import Action, Address, Change, DataEffect, Plan, Step
 
 __all__ = ["byte_count", "plan_document", "plan_lines", "summary_sentence"]
 
@@ -49,6 +49,7 @@ def plan_document(plan: Plan) -> dict[str, object]:
         "hash": plan.hash,
         "summary": {action: counts[action] for action in _ACTIONS} | {"unchanged": plan.unchanged},
         "steps": [_step_document(step) for step in plan.steps],
+        "kept": [str(address) for address in plan.kept],
         "diagnostics": [],
     }
 
@@ -151,13 +152,15 @@ def _effects(plan: Plan) -> Iterator[str]:
     egress = sorted({host for effect in effects for host in effect.egress})
     if egress:
         yield f"Newly reached: {', '.join(egress)}."
-    yield from _listed("Interrupts", [step for step in plan.steps if step.downtime])
-    yield from _listed("Destroys data", [step for step in plan.steps if step.effect and step.effect.destroys])
+    yield from _listed("Interrupts", [step.address for step in plan.steps if step.downtime])
+    yield from _listed("Keeps, for their data", plan.kept)
+    destroyed = [step.address for step in plan.steps if step.effect and step.effect.destroys]
+    yield from _listed("DESTROYS THE DATA of", destroyed)
 
 
-def _listed(what: str, steps: Sequence[Step]) -> Iterator[str]:
-    if steps:
-        yield f"{what}: {', '.join(str(step.address) for step in steps)}."
+def _listed(what: str, addresses: Sequence[Address]) -> Iterator[str]:
+    if addresses:
+        yield f"{what}: {', '.join(map(str, addresses))}."
 
 
 def byte_count(count: float) -> str:

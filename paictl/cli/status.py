@@ -75,8 +75,7 @@ def _lines(call: Call, session: Session, status: Status) -> list[str]:
         if status.ready
         else terminal.style("not ready", fg="red", bold=True)
     )
-    release = f"release {status.release}" if status.release else "no release"
-    lines = [f"{where}: {word}, {release}"]
+    lines = [f"{where}: {word}, release {status.release}" if status.release else f"{where}: nothing is applied"]
     rows = [_row(call, resource) for resource in status.resources if resource.service or _worth_telling(resource)]
     lines += ["", *table(("SERVICE", "STATE", "SINCE", "ADDRESS"), rows, terminal.width)] if rows else []
     for resource in status.resources:
@@ -101,6 +100,8 @@ def _notes(session: Session, status: Status) -> list[str]:
         notes.append(
             f"A run was interrupted at {', '.join(map(str, status.unfinished))}: `paictl apply` goes on from there."
         )
+    elif not status.release:
+        notes.append("What holds data was kept: `paictl apply` takes it up again.")
     elif not status.ready:
         notes.append("`paictl apply` mends it; `paictl logs` says why.")
     if session.manifest.target_spec.unconfined:
