@@ -21,6 +21,7 @@ from paictl.weights.failures import BadFile, NoSpace, NotCached, SourceUnreachab
 from paictl.weights.resolve import Resolved, hub_headers, resolve
 from paictl.weights.sources import Source
 from paictl.weights.transfer import ATTEMPTS, NoRanges, Reply, Transient, Web, given_up, pause
+from paictl.weights.wheel import inflated
 
 __all__ = ["fetch", "obtain"]
 
@@ -147,6 +148,9 @@ class _Arrival:
             if error.__cause__ is not None:  # it filled up under our hands: it must not stay full because of us
                 self.drop()
             raise
+        except BadFile:
+            self.drop()
+            raise
 
     def drop(self) -> None:
         for path in (self.whole, self._part, self._note):
@@ -248,37 +252,29 @@ class _Arrival:
 
     def _unpack(self) -> str:
         """Inflate the part into the whole file. The announced size bounds what a hostile archive can write."""
-        digest, inflater, written = hashlib.sha256(), zlib.decompressobj(-zlib.MAX_WBITS), 0
-        size = self._resolved.size
+        digest, written, size = hashlib.sha256(), 0, self._resolved.size
         try:
             with self._part.open("rb") as packed, self.whole.open("wb") as out:
-                while chunk := packed.read(_CHUNK):
-                    while chunk and not inflater.eof:
-                        block = inflater.decompress(chunk, _CHUNK)
-                        chunk = inflater.unconsumed_tail
-                        written += len(block)
-                        if written > size:
-                            raise BadFile(
-                                f"{self._resolved.source}: the archive holds more than it announces",
-                                help="don't use this package",
-                            )
-                        digest.update(block)
-                        out.write(block)
+                for block in inflated(iter(lambda: packed.read(_CHUNK), b""), _CHUNK):
+                    written += len(block)
+                    if written > size:
+                        raise self._damaged("the archive holds more than it announces")
+                    digest.update(block)
+                    out.write(block)
                     self._progress.at(written, size, "unpack")
                 out.flush()
                 os.fsync(out.fileno())
         except zlib.error as error:
-            self.drop()
-            raise BadFile(
-                f"{self._resolved.source}: its compressed bytes are damaged ({error})",
-                help="run the same command again",
-            ) from error
+            raise self._damaged(f"its compressed bytes are damaged ({error})") from error
         if written != size:
-            raise BadFile(
-                f"{self._resolved.source}: it has {written} bytes instead of the announced {size}",
-                help="run the same command again",
-            )
+            raise self._damaged(f"it has {written} bytes instead of the announced {size}")
         return digest.hexdigest()
+
+    def _damaged(self, what: str) -> BadFile:
+        return BadFile(
+            f"{self._resolved.source}: {what}",
+            help="run the same command again; if it stays so, don't use this package",
+        )
 
 
 def _take(resolved: Resolved, cache: Cache) -> Path:

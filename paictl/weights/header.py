@@ -15,6 +15,7 @@ from paictl.weights.failures import BadFile, SourceUnreachable
 from paictl.weights.gguf import Gguf
 from paictl.weights.resolve import Resolved, hub_headers
 from paictl.weights.transfer import NoRanges, Web, patiently
+from paictl.weights.wheel import inflated
 
 __all__ = ["gguf_header"]
 
@@ -68,22 +69,10 @@ class _Stream:
     """Chunks as something to read from, inflated on the way where they are compressed."""
 
     def __init__(self, chunks: Iterator[bytes], *, inflate: bool) -> None:
-        self._chunks = chunks
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if inflate else None
+        self._chunks = inflated(chunks, _CHUNK) if inflate else chunks
 
-    def read(self, size: int, /) -> bytes:
-        if self._inflater is None:
+    def read(self, _: int, /) -> bytes:
+        try:
             return next(self._chunks, b"")
-        # Bounded: a few compressed bytes may stand for a great many.
-        while True:
-            packed = self._inflater.unconsumed_tail or next(self._chunks, b"")
-            if not packed:
-                return b""
-            try:
-                found = self._inflater.decompress(packed, max(size, _CHUNK))
-            except zlib.error as error:
-                raise BadFile(
-                    f"its compressed bytes are damaged ({error})", help="run the same command again"
-                ) from error
-            if found:
-                return found
+        except zlib.error as error:
+            raise BadFile(f"its compressed bytes are damaged ({error})", help="run the same command again") from error

@@ -98,9 +98,8 @@ class Web:
 
         headers = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"} if start or stop is not None else {}
         if start and etag and not etag.startswith("W/"):
-            headers["If-Range"] = (
-                etag  # RFC 9110, 13.1.5: the whole file where it has changed since; strong validators only
-            )
+            # RFC 9110, 13.1.5: the whole file where it has changed since; strong validators only.
+            headers["If-Range"] = etag
         try:
             with self._client.stream("GET", self.url, headers=headers) as response:
                 _check(response, self.url)

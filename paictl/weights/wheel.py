@@ -10,6 +10,8 @@ import io
 import os
 import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -17,7 +19,7 @@ from paictl.clock import Clock
 from paictl.weights.failures import BadFile
 from paictl.weights.transfer import Web, patiently
 
-__all__ = ["Member", "RangedFile", "find"]
+__all__ = ["Member", "RangedFile", "find", "inflated"]
 
 _BLOCK = 64 * 1024
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # APPNOTE.TXT 4.3.7: signature, …, lengths of the name and of the extra field
@@ -93,6 +95,21 @@ def find(archive: BinaryIO | RangedFile, size: int, path: str, wheel: str) -> Me
     if not sound or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise BadFile(f"{wheel} holds {path} in a form that can't be read", help="check the package and its version")
     return Member(path, offset, info.compress_size, info.file_size, info.compress_type == zipfile.ZIP_DEFLATED, size)
+
+
+def inflated(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
+    """A member's compressed chunks as plain ones of at most ``most`` bytes: few compressed bytes may stand for very many.
+
+    Raises ``zlib.error`` where they are damaged.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    while not inflater.eof:
+        packed = inflater.unconsumed_tail or next(chunks, b"")
+        block = inflater.decompress(packed, most)
+        if block:
+            yield block
+        elif not packed:
+            return  # the input is at its end, and nothing of its output is held back any more
 
 
 def _nearest(path: str, names: list[str]) -> str:

@@ -36,6 +36,7 @@ class Site:
     served: Counter[str] = field(default_factory=Counter)
     requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range
     authorizations: list[str] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)  # If-Range
     released: threading.Event = field(default_factory=threading.Event)
 
     def add(self, path: str, content: bytes) -> str:
@@ -63,6 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         site, path = self.site, urlsplit(self.path).path
         site.requests.append((self.command, path, self.headers.get("Range", "")))
         site.authorizations.append(self.headers.get("Authorization", ""))
+        site.conditions.append(self.headers.get("If-Range", ""))
         if site.failures:
             self._short(site.failures.pop(0))
         elif path in site.redirects:

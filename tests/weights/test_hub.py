@@ -119,6 +119,7 @@ def test_no_hub_at_all_ends_in_a_sentence(hub: Site, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(SourceUnreachable, match=r"hf://ines/tiny/q4/model\.gguf could not be read"):
         resolve(parse("hf://ines/tiny/q4/model.gguf"), clock=clock)
+    assert clock.seconds == 0.5 + 1 + 2 + 4 + 8
 
 
 def test_something_else_than_a_hub_is_recognised(hub: Site, site: Site, clock: ManualClock) -> None:
