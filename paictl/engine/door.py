@@ -84,7 +84,7 @@ def ask(reach: Reach, text: str, *, session: str = "") -> str:
 
 def stream(reach: Reach, text: str, *, session: str = "") -> Iterator[str]:
     """The agent's answer, piece by piece as it comes (server-sent events of OpenAI's chat completions)."""
-    body = {"model": "agent", "stream": True, "messages": [{"role": "user", "content": text}]}
+    body = {"stream": True, "messages": [{"role": "user", "content": text}]}
     headers = {"X-Paictl-Session": session} if session else {}
     try:
         with (
