@@ -25,8 +25,10 @@ _FLOOR = (
     "events.py",
     "places.py",
     "manifest/__init__.py",
+    "manifest/conduct.py",
     "manifest/models.py",
     "manifest/quantities.py",
+    "manifest/sections.py",
 )
 # Holds the version alone. A release that changes nothing of the runtime must not make every agent install it again.
 _WITHOUT_DIGEST = "__init__.py"

@@ -103,8 +103,10 @@ class _Reader:
         source = parse(text.text, text.file, text.folder, self.findings) if text is not None else None
         if text is None or source is None:
             return None
-        source = to_current(source, text.text, self.findings, self.versions, whole=whole)
-        source = substitute(source, self.env, self.findings)
+        current = to_current(source, text.text, self.findings, self.versions, whole=whole)
+        if current is None:
+            return None
+        source = substitute(current, self.env, self.findings)
         find_literals(source, self.findings)
         return source
 

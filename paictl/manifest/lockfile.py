@@ -131,4 +131,4 @@ def _sorted(value: Any) -> Any:
 def _leaves(value: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
     if isinstance(value, dict) and value:
         return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, key))]
-    return [(path, value)]
+    return [(path, value)] if path else []

@@ -44,10 +44,11 @@ def migrate(text: str, file: str = "agent.yaml", versions: tuple[Version, ...] =
 
 def to_current(
     source: Source, text: str, findings: Findings, versions: tuple[Version, ...] = VERSIONS, *, whole: bool = True
-) -> Source:
+) -> Source | None:
     """The same file in the current version. ``whole`` files are checked by their own version's parser first.
 
-    What is not of a known version is returned as it is: the check against the current types says what is wrong.
+    What is not of a known version is returned as it is: the check against the current types says what is wrong. ``None``
+    when it is not even valid by its own version, which ``findings`` then tells.
     """
     index = find_version(source.tree.get("apiVersion"), versions)
     if index is None or index == len(versions) - 1:
@@ -56,10 +57,10 @@ def to_current(
         before = len(tuple(findings))
         _check_frozen(source, versions[index], findings)
         if len(tuple(findings)) > before:
-            return source
+            return None
     # Its lines are not those of the file any more, so messages must not claim that they are.
     file = f"{source.file} (as {versions[-1].api_version})"
-    return parse(_upgraded(text, index, versions), file, source.folder, findings) or source
+    return parse(_upgraded(text, index, versions), file, source.folder, findings)
 
 
 def _check_frozen(source: Source, version: Version, findings: Findings) -> None:

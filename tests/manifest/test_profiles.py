@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from paictl.assets import asset
+from paictl.manifest.models import Agent
+from paictl.manifest.profiles import DEPLOYMENT_MODELS, hardware_profiles
+from paictl.manifest.shape import shape_of
+from tests.manifest.conftest import SMALL, Folder
+
+_FILES = sorted(asset("profiles").glob("*.yaml"))
+_CLOUD = """\
+    cloud: {task: chat, provider: openai, model: m, secret: k, classes: [CLASSES]}
+  secrets: {k: {from: env, name: K, hosts: [api.openai.com]}}
+"""
+
+
+def test_the_profiles_of_the_design_are_there() -> None:
+    names = {path.stem for path in _FILES}
+    assert names >= {"edge", "private-cloud", "hybrid", "federated"}
+    assert names >= {"laptop", "raspberry-pi-5", "vps", "workstation-gpu", "k3s"}
+    assert set(hardware_profiles()) == names - set(DEPLOYMENT_MODELS)
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+def test_a_profile_gives_its_reasons(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert text.count("# ") >= 2
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+def test_a_profiles_floors_are_fields_of_the_manifest(path: Path) -> None:
+    floors = YAML(typ="safe", pure=True).load(path).get("floor", {})
+    for floor, allowed in floors.items():
+        assert shape_of(Agent).at(tuple("name" if part == "*" else part for part in floor.split("."))) is not None
+        assert isinstance(allowed, list)
+
+
+@pytest.mark.parametrize("model", DEPLOYMENT_MODELS)
+def test_a_manifest_under_every_deployment_model_is_valid(folder: Folder, model: str) -> None:
+    folder.write("agent.yaml", SMALL.replace("{target: laptop}", f"{{target: laptop, model: {model}}}"))
+    assert folder.load().agent.spec.deployment.model == model
+
+
+@pytest.mark.parametrize("profile", hardware_profiles())
+def test_a_manifest_on_every_hardware_is_valid_and_marked_by_it(folder: Folder, profile: str) -> None:
+    text = SMALL + "    embed: {task: embed, select: {}}\n    voice: {task: transcribe, select: {}}\n"
+    folder.write("agent.yaml", text.replace("driver: native", f"driver: native, profile: {profile}"))
+    manifest = folder.load()
+    assert f"profiles/{profile}.yaml" in {place.value.file for place in manifest.origins.places.values()}
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "refused"),
+    [
+        ("edge", "public", []),
+        ("edge", "public, internal", ["internal"]),
+        ("edge", "private", ["private"]),
+        ("private-cloud", "public, internal", []),
+        ("hybrid", "internal, private", ["private"]),
+        ("federated", "internal, private", ["internal", "private"]),
+    ],
+)
+def test_no_layer_widens_what_a_profile_rules_out(folder: Folder, model: str, classes: str, refused: list[str]) -> None:
+    text = SMALL.replace("{target: laptop}", f"{{target: laptop, model: {model}}}")
+    folder.write("agent.yaml", text + _CLOUD.replace("CLASSES", classes))
+    if not refused:
+        assert folder.load().agent.spec.models["cloud"].classes
+        return
+    errors = folder.errors()
+    assert [e.code for e in errors] == ["floor"] * len(refused)
+    for error, name in zip(errors, refused, strict=True):
+        assert f"`{name}`" in error.summary
+        assert f"profiles/{model}.yaml:" in error.summary
+        assert error.span is not None
+        assert (error.span.file, error.span.line) == ("agent.yaml", 11)
+
+
+def test_an_overlay_and_a_further_file_are_held_to_the_floor_too(folder: Folder) -> None:
+    folder.write("agent.yaml", SMALL + _CLOUD.replace("CLASSES", "public"))
+    folder.write("more.yaml", "spec:\n  models: {cloud: {classes: [private]}}\n")
+    (error,) = folder.errors("agent.yaml", "more.yaml")
+    assert error.span is not None
+    assert (error.code, error.span.file, error.span.line) == ("floor", "more.yaml", 2)
+
+
+def test_what_a_person_says_about_context_beats_the_hardwares(folder: Folder) -> None:
+    text = SMALL.replace("driver: native", "driver: native, profile: raspberry-pi-5")
+    folder.write("agent.yaml", text)
+    assert folder.load().agent.spec.models["chat"].context == "4k"
+    folder.write("agent.yaml", text.replace("select: {}", "select: {context: 8k}"))
+    assert folder.load().agent.spec.models["chat"].context is None
