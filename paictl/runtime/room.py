@@ -29,6 +29,8 @@ _NETWORK_ETC = (
     "/etc/pki",
     "/etc/ca-certificates",
 )
+# What a container engine makes read-only of /proc (moby, oci/defaults.go).
+_KERNEL_SWITCHES = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _TMP_BYTES = 256 << 20
 
 
@@ -100,8 +102,10 @@ def _system() -> list[str]:
         elif path.exists():
             command += ["--ro-bind", f"/{name}", f"/{name}"]
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    # bubblewrap itself makes /proc/sys and its like read-only where the room's user could write there.
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm"]  # noqa: S108
+    # The kernel's switches belong to root by their owner, without any capability: so they do to an agent that root runs.
+    for path in _KERNEL_SWITCHES:
+        command += ["--ro-bind-try", path, path]
     # Numerical libraries ask it for the shape of the processor, and some refuse to start without.
     command += ["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
     return [*command, "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108

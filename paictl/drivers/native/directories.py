@@ -12,7 +12,7 @@ from paictl import places
 from paictl.drivers.native.disk import private_directory, read_json, remove_tree, write_json
 from paictl.drivers.native.kind import Act, Here, Seen
 from paictl.drivers.native.layout import Layout
-from paictl.drivers.native.records import Record
+from paictl.drivers.native.records import Record, erase, read_all
 from paictl.errors import Refused
 
 __all__ = ["HOME", "Directories", "Homes", "claim", "owner", "retire"]
@@ -97,8 +97,14 @@ class Homes:
         _empty(layout.volatile)
         _empty(layout.socket.parent)
         layout.secrets.unlink(missing_ok=True)
-        for folder in ("models", "venv", "data", "keys"):
+        for record in read_all(layout, act.step.address.target):
+            if not record.holds_data:
+                erase(layout, record.address, record.instance)
+        for folder in ("models", "venv"):
             _empty(layout.root / folder)
+        for folder in ("data", "keys"):
+            with contextlib.suppress(OSError):
+                (layout.root / folder).rmdir()
 
 
 class Directories:

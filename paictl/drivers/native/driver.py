@@ -85,8 +85,11 @@ class NativeDriver:
             kind.remove(act)
             records.erase(act.layout, step.address, step.instance)
             retire(act.layout)
-        else:
-            records.keep(act.layout, step, kind.make(act))
+            return
+        if records.read(act.layout, step.address, step.instance) is None and step.address.name != HOME:
+            # Known as ours from the first moment, so that what a crash leaves is found by whoever prunes.
+            records.begin(act.layout, step)
+        records.keep(act.layout, step, kind.make(act))
 
     def probe(self, resource: Resource) -> Health:
         layout = Layout.of(str(resource.spec["agent"]))
@@ -156,7 +159,8 @@ class NativeDriver:
 
     def save_inventory(self, scope: Scope, inventory: Mapping[str, object]) -> None:
         layout = Layout.of(scope.agent)
-        if layout.root.exists() or inventory:
+        # After everything was destroyed, its record must not bring the root back.
+        if layout.root.exists() or inventory.get("resources"):
             claim(layout, scope.target)
             write_json(layout.inventory, dict(inventory))
 

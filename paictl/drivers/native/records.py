@@ -6,7 +6,7 @@ A record tells that a thing is ours and what it was made from. What it is *now* 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,14 +14,17 @@ from paictl.drivers.native.disk import read_json, write_json
 from paictl.drivers.native.layout import Layout
 from paictl.engine.model import Address, Step
 
-__all__ = ["DRIVER", "Record", "erase", "keep", "read", "read_all"]
+__all__ = ["DRIVER", "Record", "begin", "erase", "keep", "read", "read_all"]
 
 DRIVER = "native"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One resource as it was made. ``label`` is the engine's fingerprint; ``note`` is for the kind's own use."""
+    """One resource as it was made.
+
+    ``label`` is the engine's fingerprint; ``begun`` says that a crash may have come between; ``note`` is for the kind's use.
+    """
 
     address: Address
     spec: Mapping[str, object]
@@ -29,11 +32,21 @@ class Record:
     instance: str = ""
     depends_on: tuple[Address, ...] = ()
     holds_data: bool = False
+    begun: bool = False
     note: Mapping[str, object] = field(default_factory=dict)
+
+
+def begin(layout: Layout, step: Step) -> None:
+    """Write down that the step's resource is about to be made where nothing was: without a label, since nothing fits yet."""
+    _write(layout, replace(step, fingerprint=""), begun=True, note={})
 
 
 def keep(layout: Layout, step: Step, note: Mapping[str, object] | None = None) -> None:
     """Write down that the step's resource stands now."""
+    _write(layout, step, begun=False, note=note or {})
+
+
+def _write(layout: Layout, step: Step, *, begun: bool, note: Mapping[str, object]) -> None:
     resource = step.resource
     if resource is None:
         message = f"{step.id} has no resource"
@@ -49,7 +62,8 @@ def keep(layout: Layout, step: Step, note: Mapping[str, object] | None = None) -
             "spec": dict(resource.spec),
             "depends_on": [str(one) for one in resource.depends_on],
             "holds_data": resource.holds_data,
-            "note": dict(note or {}),
+            "begun": begun,
+            "note": dict(note),
         },
     )
 
@@ -87,5 +101,6 @@ def _record(content: Mapping[str, object], target: str) -> Record:
         instance=str(content.get("instance", "")),
         depends_on=tuple(Address(target, DRIVER, kind, name) for kind, _, name in split),
         holds_data=bool(content.get("holds_data")),
+        begun=bool(content.get("begun")),
         note=note if isinstance(note, dict) else {},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import secrets
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from paictl.errors import Refused
 __all__ = ["Secrets"]
 
 _BYTES = 32
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Secrets:
@@ -66,6 +68,12 @@ def _generated(layout: Layout, name: str) -> bytes:
 
 
 def _tmpfs(layout: Layout) -> None:
+    """Steps run side by side, and they share the directory."""
+    with _ONE_AT_A_TIME:
+        _make_tmpfs(layout)
+
+
+def _make_tmpfs(layout: Layout) -> None:
     """The directory behind the link; a new place for it when the old one can't be had any more (another login, a reboot)."""
     try:
         folder = layout.secrets.readlink()

@@ -80,7 +80,7 @@ def digest(value: object) -> str:
 def _fits(layout: Layout, act: Act, program: Program | None) -> bool:
     """Whether it runs already, started from exactly this."""
     record = read(layout, act.step.address)
-    if record is None or program is None or program.state not in {"RUNNING", "STARTING"}:
+    if record is None or record.begun or program is None or program.state not in {"RUNNING", "STARTING"}:
         return False
     live = {
         "program": _text(layout.service_config(act.step.address.name)),

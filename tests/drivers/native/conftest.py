@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from paictl.blueprint.runtime import requirements
@@ -27,7 +26,7 @@ from paictl.blueprint.types import (
 from paictl.clock import SystemClock
 from paictl.drivers.native import NativeDriver
 from paictl.drivers.native.layout import Layout
-from paictl.drivers.native.processes import marked
+from paictl.drivers.native.processes import end, marked
 from paictl.drivers.native.venvs import add_code, cached, make_environment
 from paictl.engine.driver import Scope
 from paictl.engine.model import Action, Address, Health, Observed, Resource, Step
@@ -154,7 +153,7 @@ class World:
                 self.remove(standing[address], destroys=standing[address].holds_data)
 
     def pid(self, service: str) -> int:
-        return int(self.observed(f"service/{service}").handle.partition(":")[0])
+        return int(self.observed(f"service/{service}").handle.partition(":")[0] or 0)
 
     def config(self, service: str, **content: object) -> None:
         """Change a service's configuration in the blueprint."""
@@ -237,9 +236,7 @@ def _world(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, un
     world.secrets["declared"] = b"a-canary-of-the-test"
     layout = world.layout
     yield world
-    left = marked(layout)
-    for process in left:
-        psutil.Process(process.pid).kill()
+    end(marked(layout))
     shutil.rmtree(layout.volatile, ignore_errors=True)
     shutil.rmtree(layout.socket.parent, ignore_errors=True)
 
