@@ -21,11 +21,13 @@ _DEFAULT_MEMORY = 1 << 30
 # useradd's own limit.
 _LONGEST_USER = 32
 _READY_SECONDS = 2
+# Mount points that every file system has to have.
+_SYSTEM_PLACES = ("dev", "etc", "opt", "proc", "run", "sys", "tmp", "usr", "var/tmp")
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """One service in systemd's words; directories and places are relative to its root, sources are the host's."""
+    """One service in systemd's words; ``directories`` lie in its room, the sources of what it reads and writes on the host."""
 
     service: Service
     name: str
@@ -101,12 +103,13 @@ def _unit(blueprint: Blueprint, service: Service) -> _Unit:
     read_only |= {
         f"{run}/{other}": f"run/{other}" for other in sorted({one.partition("/")[0] for one in service.reaches})
     }
+    places = [*_SYSTEM_PLACES, *(f"{ROOT[1:]}/{place}" for place in (read_only | read_write).values())]
     return _Unit(
         service=service,
         name=name,
         config=str(config.relative_to("config")),
         room=f"{lib}/rooms/{service.name}",
-        directories=tuple(sorted(set(_with_parents([*read_only.values(), *read_write.values()])))),
+        directories=tuple(sorted(set(_with_parents(places)))),
         read_only=read_only,
         read_write=read_write,
         after=tuple(f"paictl-{blueprint.agent}-{other}.service" for other in service.needs),

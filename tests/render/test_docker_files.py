@@ -91,7 +91,6 @@ def test_a_container_that_lost_one_bound_is_found(key: str, value: object) -> No
 
 
 @every_blueprint
-@pytest.mark.promise(24)
 def test_the_agent_shares_a_network_with_the_gateway_alone(blueprint: Blueprint) -> None:
     document = compose(blueprint)
     networks = {name: set(service.get("networks", [])) for name, service in document["services"].items()}
@@ -127,7 +126,6 @@ def leaving(document: Compose) -> set[str]:
     return {name for name, service in document["services"].items() if ways_out & set(service.get("networks", []))}
 
 
-@pytest.mark.promise(24)
 def test_nothing_leaves_but_what_is_declared() -> None:
     assert leaving(compose(QUICKSTART)) == {"weights"}
     assert leaving(compose(WITH_API_MODEL)) == {"gateway"}

@@ -20,7 +20,6 @@ every_blueprint = pytest.mark.parametrize("blueprint", [QUICKSTART, WITH_API_MOD
 
 
 @every_driver
-@pytest.mark.promise(23)
 def test_no_secret_and_no_trace_of_one_is_in_any_file(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
     text = json.dumps(dict(files(WITH_API_MODEL)))

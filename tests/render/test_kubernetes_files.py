@@ -125,7 +125,6 @@ def arrows(blueprint: Blueprint, direction: str) -> set[tuple[str, str, int]]:
 
 
 @every_blueprint
-@pytest.mark.promise(24)
 def test_the_network_lets_exactly_the_blueprints_arrows_through(blueprint: Blueprint) -> None:
     wanted = {
         (service.name, name, endpoint.port)
@@ -150,7 +149,6 @@ def leaving(blueprint: Blueprint) -> Iterator[tuple[str, str]]:
                     yield name, "dns"
 
 
-@pytest.mark.promise(24)
 def test_nothing_leaves_but_what_is_declared_and_only_that_may_resolve_names() -> None:
     assert {name for name, _ in leaving(QUICKSTART)} == {"fetch-chat", "fetch-embed"}
     assert set(leaving(WITH_API_MODEL)) == {

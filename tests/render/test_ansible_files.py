@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from paictl.blueprint.types import Blueprint
+from paictl.render import ansible
+from tests.render.blueprints import QUICKSTART, WITH_API_MODEL
+from tests.render.reading import documents, written
+
+BIN = Path(sys.executable).parent
+MOST_EXPOSED = 1.0
+
+every_blueprint = pytest.mark.parametrize("blueprint", [QUICKSTART, WITH_API_MODEL], ids=["quickstart", "api-model"])
+
+
+def units(blueprint: Blueprint) -> Mapping[str, str]:
+    """Unit name -> text; the interpreter, which the role installs, is replaced by one that is here."""
+    return {
+        Path(path).name: re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", text)
+        for path, text in ansible.files(blueprint).items()
+        if path.startswith("files/units/")
+    }
+
+
+def settings(text: str) -> dict[str, list[str]]:
+    """The unit's [Service] section, each key with all its values."""
+    found: dict[str, list[str]] = {}
+    for line in text.partition("[Service]")[2].partition("[Install]")[0].splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def exposure(text: str, folder: Path) -> float:
+    """systemd's own judgement, 0 (closed) to 10."""
+    path = folder / "judged.service"
+    path.write_text(text, encoding="utf-8")
+    told = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
+    assert found, told
+    return float(found[1])
+
+
+def verified(texts: Mapping[str, str], folder: Path) -> str:
+    """What systemd finds wrong with the units, seen together."""
+    paths = [str(written({name: text}, folder) / name) for name, text in texts.items()]
+    return subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *paths], check=False, capture_output=True, text=True
+    ).stderr
+
+
+def syntax_checked(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / "ansible-playbook"), "--syntax-check", "playbook.yaml"],
+        cwd=folder,
+        env=os.environ | {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": str(folder / "tmp")},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+@every_blueprint
+def test_ansible_accepts_the_playbook_with_its_roles_and_inventory(blueprint: Blueprint, tmp_path: Path) -> None:
+    done = syntax_checked(written(ansible.files(blueprint), tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_syntax_check_is_one_that_refuses(tmp_path: Path) -> None:
+    folder = written(ansible.files(QUICKSTART), tmp_path)
+    tasks = folder / "roles/runtime/tasks/main.yml"
+    tasks.write_text(
+        tasks.read_text(encoding="utf-8").replace("ansible.builtin.import_tasks", "import_taks", 1), encoding="utf-8"
+    )
+    assert syntax_checked(folder).returncode != 0
+
+
+@pytest.mark.slow
+@every_blueprint
+def test_ansible_lint_finds_nothing_by_its_strictest_profile(blueprint: Blueprint, tmp_path: Path) -> None:
+    folder = written(ansible.files(blueprint), tmp_path)
+    done = subprocess.run(
+        [str(BIN / "ansible-lint"), "--offline", "-q", "--profile", "production", "--nocolor", "playbook.yaml"],
+        cwd=folder,
+        env=os.environ | {"ANSIBLE_HOME": str(tmp_path / "ansible"), "PATH": f"{BIN}:{os.environ['PATH']}"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_blueprint
+def test_systemd_verifies_every_unit(blueprint: Blueprint, tmp_path: Path) -> None:
+    assert verified(units(blueprint), tmp_path) == ""
+
+
+def test_the_verification_is_one_that_refuses(tmp_path: Path) -> None:
+    broken = {name: text.replace("PrivateUsers=", "PrivateUser=") for name, text in units(QUICKSTART).items()}
+    assert "PrivateUser" in verified(broken, tmp_path)
+
+
+@every_blueprint
+@pytest.mark.promise(33)
+def test_no_unit_is_exposed_more_than_the_bar(blueprint: Blueprint, tmp_path: Path) -> None:
+    judged = {name: exposure(text, tmp_path) for name, text in units(blueprint).items() if name.endswith(".service")}
+    assert len(judged) == len(blueprint.services)
+    assert {name: found for name, found in judged.items() if found > MOST_EXPOSED} == {}
+
+
+@pytest.mark.parametrize("lost", ["SystemCallFilter", "CapabilityBoundingSet", "NoNewPrivileges", "ProtectSystem"])
+def test_a_gateway_that_lost_one_bound_is_found(lost: str, tmp_path: Path) -> None:
+    text = units(QUICKSTART)["paictl-atlas-gateway.service"]
+    assert exposure(text, tmp_path) <= MOST_EXPOSED
+    assert exposure(re.sub(rf"(?m)^{lost}=.*\n", "", text), tmp_path) > MOST_EXPOSED
+
+
+@every_blueprint
+def test_only_the_gateway_has_a_network(blueprint: Blueprint) -> None:
+    for name, text in units(blueprint).items():
+        if not name.endswith(".service"):
+            continue
+        alone = settings(text).get("PrivateNetwork") == ["yes"] and settings(text)["RestrictAddressFamilies"] == [
+            "AF_UNIX"
+        ]
+        assert alone == ("gateway" not in name)
+
+
+def test_a_gateway_with_nothing_declared_outside_reaches_its_own_host_only() -> None:
+    unit = settings(units(QUICKSTART)["paictl-atlas-gateway.service"])
+    assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == (["any"], ["localhost"])
+
+
+@every_blueprint
+def test_each_room_holds_its_own_files_and_the_sockets_it_may_reach(blueprint: Blueprint) -> None:
+    for service in blueprint.services:
+        unit = settings(units(blueprint)[f"paictl-atlas-{service.name}.service"])
+        binds = {one.rpartition(":")[2] for one in unit["BindReadOnlyPaths"] + unit.get("BindPaths", []) if ":" in one}
+        sockets = {place.rpartition("/")[2] for place in binds if place.startswith("/srv/paictl/run/")}
+        own = {service.name} if any(not endpoint.public for endpoint in service.endpoints) else set()
+        assert sockets == own | {reached.partition("/")[0] for reached in service.reaches}
+        data = {place for place in binds if place.startswith("/srv/paictl/data/")}
+        assert data == {f"/srv/paictl/{volume.path}" for volume in service.volumes}
+        assert {one.partition(":")[0] for one in unit.get("LoadCredential", [])} == set(service.secrets)
+        assert "MemoryMax" in unit
+
+
+@every_blueprint
+def test_a_room_shows_nothing_of_the_host_but_programs(blueprint: Blueprint) -> None:
+    for service in blueprint.services:
+        unit = settings(units(blueprint)[f"paictl-atlas-{service.name}.service"])
+        assert unit["RootDirectory"] == [f"/var/lib/paictl/atlas/rooms/{service.name}"]
+        shown = {path for one in unit["BindReadOnlyPaths"] if ":" not in one for path in one.split()}
+        programs = {"/usr", "-/etc/group", "-/etc/ld.so.cache", "-/etc/localtime", "-/etc/passwd"}
+        resolver = {"-/etc/hosts", "-/etc/nsswitch.conf", "-/etc/resolv.conf", "-/etc/ssl", "-/run/systemd/resolve"}
+        code = {path for path in shown if path.startswith("/opt/paictl/runtime/")}
+        assert shown - code == programs | (resolver if service.egress else set())
+
+
+@every_blueprint
+def test_every_directory_that_a_unit_binds_is_laid_out_before(blueprint: Blueprint) -> None:
+    files = ansible.files(blueprint)
+    lines = [line.split() for line in files["files/tmpfiles/paictl-atlas.conf"].splitlines()]
+    laid_out = {line[1] for line in lines if line and line[0] in {"d", "L+"}}
+    for service in blueprint.services:
+        unit = settings(units(blueprint)[f"paictl-atlas-{service.name}.service"])
+        for bind in unit["BindReadOnlyPaths"] + unit.get("BindPaths", []):
+            source, _, place = bind.partition(":")
+            if place:
+                assert source.startswith("/etc/paictl/") or source in laid_out
+                assert unit["RootDirectory"][0] + place in laid_out
+
+
+def test_services_are_wired_by_sockets_and_people_by_tcp() -> None:
+    files = ansible.files(QUICKSTART)
+    gateway = json.loads(files["files/config/gateway/gateway.json"])
+    assert gateway["listen"] == "tcp:127.0.0.1:8700"
+    assert gateway["inner"] == "unix:run/gateway/inner.sock"
+    assert gateway["models"]["chat"]["endpoint"] == "unix:run/model-chat/http.sock"
+
+
+def test_the_inventory_names_the_targets_hosts_or_else_this_machine() -> None:
+    [inventory] = documents(ansible.files(WITH_API_MODEL)["inventory.yaml"])
+    assert inventory["agent"]["hosts"] == {
+        "vps1": {"ansible_host": "203.0.113.7", "ansible_port": 22, "ansible_user": "debian"},
+        "pi5": {"ansible_host": "pi5.local", "ansible_port": 2222},
+    }
+    [inventory] = documents(ansible.files(QUICKSTART)["inventory.yaml"])
+    assert inventory["agent"]["hosts"] == {"localhost": {"ansible_connection": "local"}}
+
+
+def test_the_variables_are_what_the_roles_say_they_take() -> None:
+    files = ansible.files(WITH_API_MODEL)
+    [given] = documents(files["group_vars/agent.yaml"])
+    taken = {
+        name: option
+        for role in ("base", "hardening", "runtime")
+        for name, option in documents(files[f"roles/{role}/meta/argument_specs.yml"])[0]["argument_specs"]["main"][
+            "options"
+        ].items()
+    }
+    assert set(given) <= set(taken)
+    assert {name for name, option in taken.items() if option.get("required")} <= set(given)
+    assert given["runtime_declared_secrets"] == ["anthropic"]
+
+
+def test_the_settings_name_only_what_is_rendered() -> None:
+    files = ansible.files(QUICKSTART)
+    parser = configparser.ConfigParser()
+    parser.read_string(files["ansible.cfg"])
+    assert parser["defaults"]["inventory"] in files
+    assert any(path.startswith(f"{parser['defaults']['roles_path']}/runtime/") for path in files)
