@@ -75,7 +75,7 @@ def lock_models(
     for name, model in local.items():
         known = supply.previous.get(name)
         if known is not None and known.intent == _intent(model):
-            locked[name] = _relocated(known, supply)
+            locked[name] = _relocated(known, model, supply)
         elif model.source is not None:
             locked[name] = _lock(name, model, supply)
         else:
@@ -91,24 +91,24 @@ def lock_models(
 
 
 def _intent(model: Model) -> str:
-    """What was asked for, as text that changes when the wish does."""
-    wish = model.model_dump(
-        mode="json", include={"task", "engine", "select", "source", "sha256", "tokenizer", "context"}, exclude_none=True
-    )
+    """What was asked for, as text that changes when the wish does, and not when a later paictl knows more fields."""
+    asked = {"task", "engine", "select", "source", "sha256", "tokenizer", "context"}
+    wish = model.model_dump(mode="json", include=asked, exclude_defaults=True)
     return json.dumps(wish, sort_keys=True, separators=(",", ":"))
 
 
-def _relocated(known: LockedModel, supply: Supply) -> LockedModel:
-    """A lock of an earlier run, its ``file://`` urls where the manifest is now."""
+def _relocated(known: LockedModel, model: Model, supply: Supply) -> LockedModel:
+    """A lock of an earlier run, its ``file://`` sources where the manifest is now."""
 
-    def here(file: LockedFile) -> LockedFile:
-        return (
-            replace(file, url=Path(parse(file.source, supply.base).path).as_uri())
-            if file.source.startswith("file://")
-            else file
-        )
+    def here(file: LockedFile, wanted: str | None) -> LockedFile:
+        if wanted is None or not wanted.startswith("file://"):
+            return file
+        return replace(file, source=Path(parse(wanted, supply.base).path).as_uri())
 
-    return replace(known, weights=here(known.weights), tokenizer=here(known.tokenizer) if known.tokenizer else None)
+    tokenizer = (
+        here(known.tokenizer, model.tokenizer.source) if known.tokenizer and model.tokenizer else known.tokenizer
+    )
+    return replace(known, weights=here(known.weights, model.source), tokenizer=tokenizer)
 
 
 def _lock(name: str, model: Model, supply: Supply) -> LockedModel:
@@ -152,9 +152,10 @@ def _file(source: Source, sha256: str | None, supply: Supply, address: str) -> t
     if found is None and (supply.download or source.scheme == "file"):
         found = fetch(resolved, supply.cache, emit=supply.emit, offline=supply.offline, address=address).name
         resolved = replace(resolved, sha256=found)
-    # A package's version names its file for good, and which mirror it came from is nobody's business: no url.
-    url = "" if source.scheme == "pypi" else resolved.url
-    text = source.text if source.scheme == "file" else resolved.source.text
+    # A package's version names its file for good, and which mirror it came from is nobody's business: no url. A file of this
+    # machine is named in full, so that whoever reads the lock need not know where the manifest lies.
+    url = "" if source.scheme in {"pypi", "file"} else resolved.url
+    text = Path(source.path).as_uri() if source.scheme == "file" else resolved.source.text
     return resolved, LockedFile(source=text, sha256=found or "", size=resolved.size, file=source.file, url=url)
 
 
@@ -163,12 +164,7 @@ def _already_here(source: Source, sha256: str | None, supply: Supply) -> Resolve
     if sha256 is None or (source.scheme == "hf" and not supply.offline) or not supply.cache.has(sha256):
         return None
     path = supply.cache.path(sha256)
-    url = {
-        "https": source.text,
-        "http": source.text,
-        "file": Path(source.path).as_uri() if source.path.startswith("/") else "",
-    }
-    return Resolved(source, url.get(source.scheme, ""), path.stat().st_size, sha256)
+    return Resolved(source, source.text if source.scheme in {"http", "https"} else "", path.stat().st_size, sha256)
 
 
 def _described(name: str, model: Model, base: LockedModel, resolved: Resolved, supply: Supply) -> LockedModel:

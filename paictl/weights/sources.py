@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from paictl.errors import UsageError
 
-__all__ = ["Scheme", "Source", "is_loopback", "parse", "parse_locked"]
+__all__ = ["Scheme", "Source", "is_loopback", "parse"]
 
 Scheme = Literal["pypi", "file", "https", "http", "hf", "ollama", "oci"]
 
@@ -77,11 +77,6 @@ def parse(text: str, base: Path | None = None) -> Source:
             return _web(text, cast("Scheme", scheme))
         case _:
             return Source(text, cast("Scheme", scheme), name=rest)
-
-
-def parse_locked(source: str, url: str) -> Source:
-    """The source of a locked file: a ``file://`` one by its url, which is absolute; whoever reads a lock knows no manifest."""
-    return parse(url if source.startswith("file://") and url else source)
 
 
 def is_loopback(host: str) -> bool:

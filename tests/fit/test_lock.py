@@ -62,9 +62,10 @@ def test_a_chat_model_is_locked_with_what_its_header_says(supply: Supply, folder
         64_064,
         "Q4_K_M",
     )
-    assert (lock.weights.source, lock.weights.file, lock.weights.size) == ("file://chat.gguf", "chat.gguf", len(_CHAT))
+    assert (lock.weights.file, lock.weights.size) == ("chat.gguf", len(_CHAT))
+    assert lock.weights.source == (folder / "chat.gguf").as_uri()
     assert lock.weights.sha256 == _sha256(_CHAT)
-    assert lock.weights.url == (folder / "chat.gguf").as_uri()
+    assert lock.weights.url == ""
     assert lock.memory > len(_CHAT)
 
 
@@ -102,13 +103,18 @@ def test_the_same_wish_is_answered_from_the_last_lock(supply: Supply, folder: Pa
         )
 
 
+def test_what_was_asked_for_is_kept_without_defaults(supply: Supply) -> None:
+    lock = lock_models(_models(chat={"source": "file://chat.gguf"}), _MACHINE, supply)["chat"]
+    assert lock.intent == '{"source":"file://chat.gguf","task":"chat"}'
+
+
 def test_a_lock_follows_the_manifest_to_another_folder(supply: Supply, tmp_path: Path) -> None:
     models = _models(embed=_EMBED)
     first = lock_models(models, _MACHINE, supply)
     moved = lock_models(models, _MACHINE, replace(supply, previous=first, base=tmp_path / "moved"))["embed"]
-    assert moved.weights.url == (tmp_path / "moved" / "model.onnx").as_uri()
+    assert moved.weights.source == (tmp_path / "moved" / "model.onnx").as_uri()
     assert moved.tokenizer is not None
-    assert moved.tokenizer.url == (tmp_path / "moved" / "tokenizer.json").as_uri()
+    assert moved.tokenizer.source == (tmp_path / "moved" / "tokenizer.json").as_uri()
 
 
 def test_a_package_is_locked_without_the_mirror_it_came_from(index: Site, supply: Supply) -> None:

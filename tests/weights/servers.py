@@ -24,6 +24,7 @@ class Site:
     ranges: bool = True
     etags: bool = True
     length: bool = True
+    conditional: bool = True  # whether it heeds If-Range
     failures: list[int] = field(default_factory=list)  # statuses to answer the next requests with
     retry_after: str = ""
     cuts: list[int] = field(default_factory=list)  # after how many bytes to cut the next answers
@@ -111,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         etag = headers.get("ETag") or f'"{hashlib.md5(content).hexdigest()}"'  # noqa: S324 - any short name of the content will do
         begin, end, status = 0, len(content), 200
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if match and site.ranges and self.headers.get("If-Range") in {None, etag}:
+        if match and site.ranges and (not site.conditional or self.headers.get("If-Range") in {None, etag}):
             begin, end, status = int(match[1]), min(int(match[2] or len(content) - 1) + 1, len(content)), 206
         self.send_response(status)
         self.send_header("Content-Type", "text/html" if path.startswith("/simple/") else "application/octet-stream")

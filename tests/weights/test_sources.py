@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paictl.errors import UsageError
-from paictl.weights.sources import is_loopback, parse, parse_locked
+from paictl.weights.sources import is_loopback, parse
 
 
 def test_a_package_source_names_package_version_and_path() -> None:
@@ -39,11 +39,6 @@ def test_a_relative_file_starts_at_the_manifests_folder() -> None:
     assert parse("file://~/a.gguf").path == str(Path.home() / "a.gguf")
     with pytest.raises(UsageError, match="needs a manifest"):
         parse("file://models/a.gguf")
-
-
-def test_a_locked_file_is_read_by_its_absolute_url() -> None:
-    assert parse_locked("file://models/a.gguf", "file:///x/models/a.gguf").path == "/x/models/a.gguf"
-    assert parse_locked("hf://a/b/c.gguf", "https://elsewhere.example/c.gguf").scheme == "hf"
 
 
 @pytest.mark.parametrize(
