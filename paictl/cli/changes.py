@@ -64,7 +64,7 @@ def _consent(call: Call, change: Change, listener: Listener) -> Consent:
         if isinstance(listener, JsonLines):
             listener(Event("plan", data=plan_document(plan)))
         with listener.pause():
-            text = "\n".join(plan_lines(plan, call.terminal)) + "\n"
+            text = "\n".join(plan_lines(plan, call.terminal, call.terminal.err)) + "\n"
             asks = not (change.reviewed or call.flags.yes) and call.terminal.can_ask
             (call.terminal.alert if asks else call.terminal.note)(text)
             if not change.reviewed:

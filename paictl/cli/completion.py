@@ -24,4 +24,4 @@ def verb(call: Call, shell: str) -> None:
         message = f"click has no completion for {shell}"
         raise LookupError(message)
     script = kind(program, {}, "paictl", "_PAICTL_COMPLETE").source()
-    call.terminal.result({"format": "1", "shell": shell, "script": script}, lambda: script.rstrip("\n"))
+    call.terminal.result({"format": "1", "shell": shell, "script": script}, lambda: script.rstrip("\n"), raw=True)

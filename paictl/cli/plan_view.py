@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from paictl.cli.console.table import cell_width, wrap
 from paictl.cli.console.terminal import Terminal
@@ -28,11 +29,15 @@ class _Page:
     """Where the plan is shown: its width (0: no end), and how a word is coloured."""
 
     terminal: Terminal
+    stream: TextIO
     detail: bool
 
     @property
     def width(self) -> int:
-        return self.terminal.width
+        return self.terminal.err_width if self.stream is self.terminal.err else self.terminal.width
+
+    def style(self, text: str, **style: bool | str) -> str:
+        return self.terminal.style(text, stream=self.stream, **style)
 
     @property
     def wide(self) -> bool:
@@ -82,11 +87,14 @@ def summary_sentence(plan: Plan) -> str:
     return f"{todo}; {stay}" if todo and plan.unchanged else todo or f"nothing to do; {stay}"
 
 
-def plan_lines(plan: Plan, terminal: Terminal) -> list[str]:
-    """A headline, a line for each step with its cause, what changes in it, and what it does to data and network."""
-    page = _Page(terminal, terminal.verbosity > 0)
+def plan_lines(plan: Plan, terminal: Terminal, stream: TextIO | None = None) -> list[str]:
+    """A headline, a line for each step with its cause, what changes in it, and what it does to data and network.
+
+    Made for stdout, or for the stream that is named.
+    """
+    page = _Page(terminal, stream or terminal.out, terminal.verbosity > 0)
     head = f"{plan.agent} on {plan.target}: {summary_sentence(plan)}"
-    lines = [terminal.style(line, bold=True) for line in wrap(head, page.width, "  ")]
+    lines = [page.style(line, bold=True) for line in wrap(head, page.width, "  ")]
     if not plan.steps:
         return lines
     action = max(len(step.action) for step in plan.steps)
@@ -99,7 +107,7 @@ def plan_lines(plan: Plan, terminal: Terminal) -> list[str]:
 
 
 def _step_lines(step: Step, page: _Page, action: int, address: int) -> Iterator[str]:
-    verb = page.terminal.style(f"{step.action:<{action}}", fg=_COLORS[step.action])
+    verb = page.style(f"{step.action:<{action}}", fg=_COLORS[step.action])
     lead = f"  {verb}  {step.address!s:<{address}}"
     room = page.width - cell_width(lead) - 2 if page.width else 0
     cause = step.cause + (", with downtime" if step.downtime else "")

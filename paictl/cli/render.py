@@ -29,7 +29,7 @@ def verb(call: Call, out: str | None, force: bool) -> None:
     files = rendered(session.driver_name, session.blueprint())
     if out is None:
         text = "\n".join(f"# ── {path}\n{content.rstrip()}\n" for path, content in sorted(files.items()))
-        call.terminal.result({"format": "1", "files": dict(files)}, lambda: text.rstrip("\n"))
+        call.terminal.result({"format": "1", "files": dict(files)}, lambda: text.rstrip("\n"), raw=True)
         return
     root = Path(out)
     differing = [path for path, content in files.items() if _differs(root / path, content)]

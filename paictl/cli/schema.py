@@ -16,4 +16,4 @@ def verb(call: Call) -> None:
     from paictl.manifest.schema import schema
 
     document = schema()
-    call.terminal.result(document, lambda: call.terminal.dump(document))
+    call.terminal.result(document, lambda: call.terminal.dump(document), raw=True)

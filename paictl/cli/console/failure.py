@@ -81,12 +81,12 @@ def show_error(error: PaictlError, terminal: Terminal, *, code: str = "") -> Non
             terminal.alert(line)
         terminal.alert("")
     label = terminal.style("error:", stream=terminal.err, fg="red", bold=True)
-    lines = wrap(f"error: {error.summary}", terminal.width, "       ")
+    lines = wrap(f"error: {error.summary}", terminal.err_width, "       ")
     terminal.alert(lines[0].replace("error:", label, 1))
     for line in lines[1:]:
         terminal.alert(line)
     if error.help:
-        for line in wrap(f" help: {error.help}", terminal.width, "       "):
+        for line in wrap(f" help: {error.help}", terminal.err_width, "       "):
             terminal.alert(line)
 
 
@@ -123,13 +123,13 @@ def diagnostic_lines(diagnostic: Diagnostic, terminal: Terminal) -> Sequence[str
     severity = terminal.style(f"{diagnostic.severity}:", stream=terminal.err, fg=color, bold=True)
     place = terminal.style(str(diagnostic.span), stream=terminal.err, bold=True) + ": " if diagnostic.span else ""
     plain = f"{diagnostic.span}: {diagnostic.severity}: {diagnostic.summary}" if diagnostic.span else diagnostic.summary
-    if terminal.width and len(plain) > terminal.width:
-        lines = [f"{place}{severity}", *(f"  {line}" for line in wrap(diagnostic.summary, terminal.width - 2))]
+    if terminal.err_width and len(plain) > terminal.err_width:
+        lines = [f"{place}{severity}", *(f"  {line}" for line in wrap(diagnostic.summary, terminal.err_width - 2))]
     else:
         lines = [f"{place}{severity} {diagnostic.summary}"]
     lines += _snippet(diagnostic, terminal)
     if diagnostic.help:
-        lines += wrap(f"  help: {diagnostic.help}", terminal.width, "        ")
+        lines += wrap(f"  help: {diagnostic.help}", terminal.err_width, "        ")
     return lines
 
 
@@ -138,7 +138,7 @@ def _snippet(diagnostic: Diagnostic, terminal: Terminal) -> list[str]:
     if span is None or not diagnostic.snippet:
         return []
     gutter = f"  {span.line} | "
-    room = terminal.width - len(gutter) if terminal.width else 160
+    room = terminal.err_width - len(gutter) if terminal.err_width else 160
     # A long line is cut so that the caret stays in sight.
     cut = max(0, span.column - 1 - max(0, room - 12)) if len(diagnostic.snippet) > room else 0
     text = diagnostic.snippet.expandtabs(1)[cut : cut + room]

@@ -50,7 +50,7 @@ class VerbCommand(click.Command):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Usage, what it does, its own flags, the common flags."""
         width = page_width()
-        pieces = " ".join(self.collect_usage_pieces(ctx))
+        pieces = " ".join(self.collect_usage_pieces(ctx)).replace("[OPTIONS]", "[FLAGS]")
         lines = wrap(f"Usage: {ctx.command_path} {pieces}", width, "       ")
         for paragraph in (self.help or "").split("\n\n"):
             lines += ["", *wrap(" ".join(paragraph.split()), width)]
@@ -66,7 +66,7 @@ class VerbCommand(click.Command):
         own: list[tuple[str, str]] = []
         common: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
                 (common if param.name in self.common else own).append(record)
         return own, common

@@ -23,12 +23,14 @@ from paictl.events import Event
 __all__ = ["Picture", "live"]
 
 _BAR = 24
+# After so many seconds in which nothing happened, a person wants to know that something does.
+_SILENCE = 0.5
 
 
 @contextmanager
 def live(terminal: Terminal) -> Iterator[Picture]:
     """Draw until the block ends; what is settled stays on the screen."""
-    console = Console(file=terminal.err, no_color=not terminal.color, highlight=False, width=terminal.width)
+    console = Console(file=terminal.err, no_color=not terminal.color, highlight=False, width=terminal.err_width)
     picture = Picture(console, Spinner("dots" if terminal.symbols else "line"))
     with picture.drawn:
         yield picture
@@ -52,6 +54,7 @@ class Picture:
     spinner: Spinner
     drawn: Live = field(init=False)
     _rows: dict[str, _Row] = field(default_factory=dict, init=False)
+    _idle_since: float = field(default_factory=time.monotonic, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
@@ -69,17 +72,25 @@ class Picture:
     def __call__(self, event: Event) -> None:
         """Note one event."""
         line = said(event)
+        # Printing redraws, and redrawing reads the rows: never print under the lock.
+        if self._noted(event, line):
+            self._print(event, line)
+
+    def _noted(self, event: Event, line: str) -> bool:
+        """Whether the event is to stay on the screen as a settled line."""
         with self._lock:
+            self._idle_since = time.monotonic()
             if event.type == "step-begin":
                 self._rows[event.address] = _Row(line, time.monotonic())
             elif event.type == "progress":
                 self._advance(event, line)
             elif event.type == "health" and event.address in self._rows:
                 self._rows[event.address].what = line.splitlines()[0] if line else ""
-            elif line:
+            else:
                 if event.type == "step-end":
                     self._settle(event.address)
-                self._print(event, line)
+                return bool(line)
+            return False
 
     def _advance(self, event: Event, line: str) -> None:
         row = self._rows.setdefault(event.address, _Row(line, time.monotonic()))
@@ -103,6 +114,8 @@ class Picture:
             rows = list(self._rows.items())
         now = time.monotonic()
         frame = self.spinner.render(now)
+        if not rows and now - self._idle_since >= _SILENCE:
+            rows = [("", _Row("working", self._idle_since))]
         yield Group(*(self._line(address, row, now, frame) for address, row in rows))
 
     def _line(self, address: str, row: _Row, now: float, frame: RenderableType) -> Text:

@@ -70,6 +70,6 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
     lines: list[str] = []
     for paragraph in text.splitlines() or [""]:
         lines += textwrap.wrap(
-            paragraph, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+            paragraph, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=True
         ) or [""]
     return lines

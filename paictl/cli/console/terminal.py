@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, TextIO
 
 import click
+
+from paictl.cli.console.table import cell_width, wrap
 
 __all__ = ["Output", "Terminal", "prepare_streams"]
 
@@ -78,10 +79,13 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """Columns to fit into; 0 when the reader is a pipe and lines may be as long as they are."""
-        if os.environ.get("COLUMNS", "").isdigit() or _is_tty(self.out) or _is_tty(self.err):
-            return max(20, shutil.get_terminal_size((80, 24)).columns)
-        return 0
+        """Columns that a result has to fit into; 0 when the reader is a pipe and lines may be as long as they are."""
+        return _columns(self.out)
+
+    @property
+    def err_width(self) -> int:
+        """The same, for everything that is not a result."""
+        return _columns(self.err)
 
     def style(self, text: str, *, stream: TextIO | None = None, **style: bool | str) -> str:
         """Coloured where the stream (stdout unless told otherwise) is a terminal and nobody said no."""
@@ -96,8 +100,10 @@ class Terminal:
         """A part of a line on stdout, shown at once: an answer as it comes."""
         _put(self.out, text)
 
-    def result(self, document: Mapping[str, object], text: Callable[[], str | Sequence[str]]) -> None:
-        """The verb's result: the document under -o json or yaml, else the text."""
+    def result(
+        self, document: Mapping[str, object], text: Callable[[], str | Sequence[str]], *, raw: bool = False
+    ) -> None:
+        """The verb's result: the document under -o json or yaml, else the text, wrapped unless it is ``raw``."""
         if self.output == "json":
             _put(self.out, self.dump(document) + "\n")
         elif self.output == "yaml":
@@ -107,7 +113,10 @@ class Terminal:
             _put(self.out, dump_tree(json.loads(self.dump(document))))
         else:
             shown = text()
-            _put(self.out, "".join(f"{line}\n" for line in ([shown] if isinstance(shown, str) else shown)))
+            lines = [shown] if isinstance(shown, str) else shown
+            if not raw:
+                lines = [part for line in lines for part in _fitted(line, self.width)]
+            _put(self.out, "".join(f"{line}\n" for line in lines))
 
     def line(self, document: Mapping[str, object]) -> None:
         """One JSON line of a stream of events, flushed, so that a reader sees it as it happens."""
@@ -144,6 +153,24 @@ class Terminal:
         """A question with a usual answer, which an empty line takes."""
         _put(self.err, f"{question} [{usual}]: ")
         return sys.stdin.readline().strip() or usual
+
+
+def _columns(stream: TextIO) -> int:
+    told = os.environ.get("COLUMNS", "")
+    if told.isdigit() and int(told):
+        return max(20, int(told))
+    try:
+        return max(20, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else 0
+    except (OSError, ValueError):
+        return 0
+
+
+def _fitted(line: str, width: int) -> list[str]:
+    """A line that is too long goes on below itself, a little further in."""
+    if not width or cell_width(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return wrap(line, width, indent)
 
 
 def _is_tty(stream: TextIO) -> bool:
