@@ -107,6 +107,7 @@ def stamp(path: Path, sha256: str) -> None:
 def place(cached: Path, destination: Path, sha256: str) -> Path:
     """Make a cached file appear at ``destination``: as a hard link, else a clone, else a copy. Safe to repeat."""
     if destination.exists() and verify(destination, sha256):
+        stamp(destination, sha256)  # somebody touched it or lost its stamp: the next look is cheap again
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}")

@@ -363,7 +363,9 @@ def test_placed_files_share_their_bytes_with_the_cache_and_show_alteration(
     placed = place(path, tmp_path / "root" / "models" / "chat" / "model.gguf", _SHA256)
     assert placed.samefile(path)
     assert verify(placed, _SHA256)
+    os.utime(placed)
     assert place(path, placed, _SHA256) == placed
+    assert json.loads(placed.with_name("model.gguf.stamp").read_text())["mtime_ns"] == placed.stat().st_mtime_ns
     os.chmod(placed, 0o644)  # noqa: PTH101 - as an attacker would
     with placed.open("r+b") as handle:
         handle.write(b"XXXX")
