@@ -1,0 +1,145 @@
+"""A person's home of their own for one story: where paictl is typed, with real services in real rooms below it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PAICTL = str(Path(sys.executable).with_name("paictl"))
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Home:
+    """One person's directories and manifest; model files and the runtime are shared through the user's own cache."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "agent" / "agent.yaml"
+
+    @property
+    def root(self) -> Path:
+        """Where the agent stands."""
+        return self.folder / "data" / "paictl" / "atlas"
+
+    def prepare(self) -> None:
+        """The quickstart's manifest, on a port of its own."""
+        shutil.copytree(QUICKSTART, self.manifest.parent, ignore=shutil.ignore_patterns("agent.lock"))
+        self.edit("spec:\n", f"spec:\n  gateway: {{port: {self.port}}}\n")
+
+    def edit(self, old: str, new: str) -> None:
+        text = self.manifest.read_text(encoding="utf-8")
+        assert old in text
+        self.manifest.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def run(self, verb: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Type a command; ``code`` is what it must end with."""
+        done = subprocess.run(
+            [PAICTL, verb, *arguments],
+            cwd=self.manifest.parent,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == code, f"paictl {verb}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, verb: str, *arguments: str) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = json.loads(self.run(verb, *arguments, "-o", "json").stdout)
+        return answer
+
+    def chat(self, text: str, *arguments: str) -> str:
+        return self.run("chat", *arguments, text).stdout
+
+    def services(self) -> dict[str, psutil.Process]:
+        """The programs themselves, by service, as the operating system has them."""
+        found = {}
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            line = process.info["cmdline"] or []
+            module = next((part for part in line if part.startswith("paictl.runtime.") and "boot" not in part), None)
+            if module and "bwrap" not in line[0] and self._is_ours(process):
+                found[line[line.index("--config") + 1].split("/")[1]] = process
+        return found
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        """Whether the supervisor of this home is among its ancestors."""
+        try:
+            return any(str(self.root) in " ".join(parent.cmdline()) for parent in process.parents())
+        except psutil.Error:
+            return False
+
+    def everything(self) -> list[psutil.Process]:
+        """Every process of this home: the supervisor, its sandboxes, its services."""
+        return [one for one in psutil.process_iter() if str(self.root) in _line(one) or self._is_ours(one)]
+
+    def switch_off(self) -> None:
+        """What a power cut leaves: no process, nothing on tmpfs."""
+        processes = self.everything()
+        for process in processes:
+            _kill(process)
+        psutil.wait_procs(processes, timeout=10)
+        shutil.rmtree(self.folder / "run" / "paictl", ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "PAICTL_"))}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "XDG_RUNTIME_DIR": str(self.folder / "run"),
+            **self.environment,
+        }
+
+
+def eventually(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that must become true; fails when it does not within that time."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)
+
+
+def kill(process: psutil.Process) -> None:
+    """``kill -9``."""
+    process.send_signal(signal.SIGKILL)
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
