@@ -109,7 +109,7 @@ class Permissions(Strict):
         examples=[{"assistant": {"may": ["chat", "memory.read:work"]}}],
     )
     budget: Budget = Field(
-        default_factory=Budget,
+        default_factory=Budget.model_construct,
         description="What may be used up.",
         examples=[{"tokens": "2M/day", "money": "2 USD/day", "calls": "5000/day"}],
     )

@@ -176,15 +176,16 @@ def _report(found: Iterable[Finding], origins: Origins, findings: Findings) -> N
 
 
 def _check_target(tree: Mapping[str, Any], target: str, origins: Origins, findings: Findings) -> None:
+    """Both the target that the manifest chooses and the one that was asked for must exist."""
     targets = mapping_at(tree, "spec", "targets")
-    if not target or not targets or target in targets:
-        return
-    chosen: TreePath = ("spec", "deployment", "target")
-    asked = text_at(tree, "spec", "deployment", "target") != target
-    span = origins.key(("spec", "targets")) if asked else origins.find(chosen)
-    findings.add(
-        "unknown-reference", f"there is no target `{target}`", span, advice=nearest(target, targets, "targets")
-    )
+    chosen = text_at(tree, "spec", "deployment", "target")
+    places = {target: origins.key(("spec", "targets"))}
+    if chosen is not None:
+        places[chosen] = origins.find(("spec", "deployment", "target"))
+    for name, span in places.items():
+        if name and targets and name not in targets:
+            advice = nearest(name, targets, "targets")
+            findings.add("unknown-reference", f"there is no target `{name}`", span, advice=advice)
 
 
 def _check_other_overlays(first: Source, target: str, findings: Findings) -> None:
@@ -196,6 +197,7 @@ def _check_other_overlays(first: Source, target: str, findings: Findings) -> Non
         merged = merge([base_layer(first), overlay])
         inside = {span for place in overlay.places.values() for span in (place.value, place.key)}
         _, found = _check(without_extensions(merged.tree, shape_of(Agent)))
+        found += unknown_deletions(overlay.tree, shape_of(Agent))
         theirs = [
             each for each in found if (merged.origins.key if each.at_key else merged.origins.find)(each.path) in inside
         ]

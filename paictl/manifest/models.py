@@ -105,7 +105,7 @@ class Spec(Strict):
         examples=[{"brief": {"file": "skills/brief.md"}}],
     )
     deployment: Deployment = Field(
-        default_factory=Deployment,
+        default_factory=Deployment.model_construct,
         description="Which deployment model, and where it lives.",
         examples=[{"model": "edge", "target": "laptop"}],
     )
@@ -113,7 +113,7 @@ class Spec(Strict):
         min_length=1, description="The places where it can live, by name.", examples=[{"laptop": {"driver": "native"}}]
     )
     gateway: Gateway = Field(
-        default_factory=Gateway,
+        default_factory=Gateway.model_construct,
         description="Where people and clients reach it.",
         examples=[{"bind": "127.0.0.1", "port": 8700}],
     )
@@ -133,7 +133,7 @@ class Spec(Strict):
         examples=[{"chat": ["chat", "cloud"]}],
     )
     memory: Memory = Field(
-        default_factory=Memory,
+        default_factory=Memory.model_construct,
         description="What it remembers.",
         examples=[{"embed": "embed", "spaces": {"work": {"class": "private", "retain": "forever"}}}],
     )
@@ -148,7 +148,7 @@ class Spec(Strict):
         examples=[{"notes": {"mcp": {"command": ["mcp-server-notes"]}, "allow": ["read_*"], "approve": ["write_*"]}}],
     )
     permissions: Permissions = Field(
-        default_factory=Permissions,
+        default_factory=Permissions.model_construct,
         description="Who may do what.",
         examples=[{"people": {"bob": {"role": "guest"}}, "roles": {"guest": {"may": ["chat"]}}}],
     )
@@ -158,10 +158,14 @@ class Spec(Strict):
         examples=[{"reflect": {"schedule": "0 22 * * *", "prompt": {"file": "prompts/reflect.md"}}}],
     )
     orchestration: Orchestration = Field(
-        default_factory=Orchestration, description="What keeps workflows durable.", examples=[{"engine": "embedded"}]
+        default_factory=Orchestration.model_construct,
+        description="What keeps workflows durable.",
+        examples=[{"engine": "embedded"}],
     )
     identity: Identity = Field(
-        default_factory=Identity, description="Its cryptographic identity.", examples=[{"rotate": "90d"}]
+        default_factory=Identity.model_construct,
+        description="Its cryptographic identity.",
+        examples=[{"rotate": "90d"}],
     )
     federation: Federation | None = Field(
         default=None,
@@ -182,7 +186,7 @@ class Spec(Strict):
         ],
     )
     continuity: Continuity = Field(
-        default_factory=Continuity,
+        default_factory=Continuity.model_construct,
         description="What must survive every change.",
         examples=[{"facts": [{"ask": "Who is my manager?", "expect": "Dana"}], "checks": ["identity", "memory"]}],
     )

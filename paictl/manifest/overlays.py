@@ -39,8 +39,6 @@ def check_overlays(first: Source, others: Iterable[Source], targets: Mapping[str
                 "overlay", "overlays belong in the first file", span, advice="this file is laid over it as a whole"
             )
     for name, overlay in mapping_at(first.tree, "overlays").items():
-        if name.startswith("x-"):
-            continue
         if name not in targets:
             span = first.places["overlays", name].key
             advice = nearest(name, targets, "targets")

@@ -251,7 +251,7 @@ class Memory(Strict):
     """What the agent remembers, and how it finds it again."""
 
     store: Store = Field(
-        default_factory=Store,
+        default_factory=Store.model_construct,
         description="Where memories are kept.",
         examples=[{"engine": "qdrant", "manage": "external", "url": "http://127.0.0.1:6333"}],
     )

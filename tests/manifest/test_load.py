@@ -65,6 +65,18 @@ def test_a_target_that_was_asked_for_must_exist(folder: Folder) -> None:
     assert (error.code, error.help) == ("unknown-reference", "did you mean `desk`?")
 
 
+def test_the_target_that_the_manifest_chooses_must_exist_even_when_another_is_asked_for(folder: Folder) -> None:
+    folder.write("agent.yaml", SMALL.replace("target: laptop", "target: latpop"))
+    (error,) = folder.errors(target="desk")
+    assert error.span is not None
+    assert (error.code, error.span.line) == ("unknown-reference", 5)
+
+
+def test_words_that_merely_contain_the_start_of_a_key_are_no_secrets(folder: Folder) -> None:
+    folder.write("agent.yaml", SMALL + "  instructions: See task-management-and-planning-notes, ghp and AKIA.\n")
+    assert folder.load().warnings == ()
+
+
 def test_standard_input_is_a_dash(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
         buffer = io.BytesIO((SMALL + "  instructions: {file: here.md}\n").encode())
@@ -170,6 +182,11 @@ def test_the_digest_changes_with_what_matters_and_with_nothing_else(folder: Fold
     assert digest != _digest(folder, text.replace("8701", "8702"))
     folder.write("a.md", "two")
     assert digest != _digest(folder, text)
+
+
+def test_the_digest_stays_what_it_was_in_earlier_releases(folder: Folder) -> None:
+    # A later release may add fields with defaults; an old manifest must not look changed for that.
+    assert folder.load().digest == "a6c1cb0ca3899835d6b11e4d93ea2b87831216dd8a808e6e3bbfed2746d624e6"
 
 
 def test_a_variable_is_part_of_the_digest(folder: Folder) -> None:

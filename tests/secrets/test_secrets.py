@@ -162,11 +162,12 @@ def test_no_shell_reads_the_command() -> None:
     assert read(_exec("import sys; print(sys.argv[1])", argument="$HOME; echo x `id`"), {}) == b"$HOME; echo x `id`"
 
 
-def test_a_command_that_fails_is_told_without_what_it_printed() -> None:
+def test_a_command_that_fails_is_told_without_what_it_printed(capfd: pytest.CaptureFixture[str]) -> None:
     failed = _fails(
         _exec(f"import sys; print('{_CANARY}', file=sys.stderr); print('x'); sys.exit(3)".replace(_CANARY, "' + 'c"))
     )
     assert "exited with 3" in failed.summary
+    assert capfd.readouterr() == ("", "")
     assert "not found" in _fails(SecretReference("d", "exec", command=("no-such-program-here",))).summary
     assert "within 0.2 s" in _fails(_exec("import time; time.sleep(60)"), timeout=0.2).summary
     assert "empty" in _fails(_exec("pass")).summary
