@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 UNIT_MARK = "managed-by: paictl"
-# 1 + 2 + … + 6 seconds: long enough for a neighbour that starts slowly, short enough to be told that it will not start.
-_START_RETRIES = 6
+# The supervisor waits one second longer each time: a home server gets over a night with a full disk by itself.
+_START_RETRIES = 500
 _STOP_SECONDS_MORE = 15
 
 

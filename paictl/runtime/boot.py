@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import resource
@@ -16,6 +17,7 @@ import runpy
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +28,7 @@ __all__ = ["main", "prepare"]
 _PR_SET_PDEATHSIG = 1
 # sysexits.h: what the supervisor's log shows for a service that can't be started as it is set up.
 _EX_CONFIG = 78
+_STARTS_KEPT = 5
 
 
 def prepare(root: Path) -> list[str]:
@@ -85,6 +88,7 @@ def _outside(asked: argparse.Namespace) -> int:
         raise FileNotFoundError(f"{', '.join(gone)} is not on this machine any more; run `paictl apply`")
     if asked.verb == "start":
         _die_with_parent()
+        _note_start(asked.root, asked.service)
         _limit(resource.RLIMIT_NOFILE, room.open_files)
         # bubblewrap's own processes ignore the polite signal, so that the service alone hears it and ends in its own time.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -125,6 +129,17 @@ def _limit(what: int, value: int) -> None:
     _, hard = resource.getrlimit(what)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(what, (value, value))
+
+
+def _note_start(root: Path, service: str) -> None:
+    """When it was started, the last few times: whoever asks after its health sees that it fails again and again."""
+    path = root / "run" / "supervisor" / f"{service}.starts"
+    # A full disk must not keep the agent from starting.
+    with contextlib.suppress(OSError):
+        earlier = path.read_text(encoding="ascii").split()[1 - _STARTS_KEPT :] if path.exists() else []
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text("\n".join([*earlier, str(int(time.time()))]), encoding="ascii")
+        temporary.replace(path)
 
 
 def _die_with_parent() -> None:

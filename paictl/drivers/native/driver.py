@@ -53,7 +53,7 @@ _KINDS: Mapping[str, Kind] = {
 _ROOM_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class NativeDriver:
     """The machine it runs on, for the user it runs as. ``offline`` forbids to fetch what the cache doesn't hold."""
 

@@ -18,6 +18,9 @@ __all__ = ["service_health", "tell"]
 
 _ASK_SECONDS = 3.0
 _LOG_LINES = 15
+_FAILURES = 3
+# A start that fails takes at most the supervisor's ten seconds and the pause before the next.
+_EACH_SECONDS = 15
 
 
 def service_health(layout: Layout, live: Live | None, name: str, check: Mapping[str, object], clock: Clock) -> Health:
@@ -27,7 +30,7 @@ def service_health(layout: Layout, live: Live | None, name: str, check: Mapping[
     program = live.programs.get(name)
     if program is None:
         return Health("unhealthy", "its supervisor does not know it")
-    if program.state != "RUNNING":
+    if program.state not in {"STARTING", "RUNNING"}:
         return _not_running(layout, program)
     if not check.get("address"):
         alive = clock.now().timestamp() - program.started
@@ -40,10 +43,11 @@ def _not_running(layout: Layout, program: Program) -> Health:
     match program.state:
         case "FATAL":
             return Health("unhealthy", _with_log(layout, program.name, _failure(program)), terminal=True)
-        case "BACKOFF":
+        case "BACKOFF" | "EXITED" if _keeps_failing(layout, program.name):
+            sentence = f"it ended again and again right after its start ({_failure(program)})"
+            return Health("unhealthy", _with_log(layout, program.name, sentence), terminal=True)
+        case "BACKOFF" | "EXITED":
             return Health("starting", _with_log(layout, program.name, _failure(program)))
-        case "STARTING" | "EXITED":
-            return Health("starting", "it is starting")
         case _:
             return Health("unhealthy", "it was stopped")
 
@@ -63,6 +67,15 @@ def tell(root: Path, address: str, path: str) -> Health:
 
 def _starting(detail: str) -> Health:
     return Health("starting", detail)
+
+
+def _keeps_failing(layout: Layout, name: str) -> bool:
+    """Whether its last starts followed each other so closely that another one won't help."""
+    try:
+        starts = [int(one) for one in layout.starts(name).read_text(encoding="ascii").split()]
+    except (FileNotFoundError, ValueError):
+        return False
+    return len(starts) >= _FAILURES and starts[-1] - starts[-_FAILURES] < _FAILURES * _EACH_SECONDS
 
 
 def _failure(program: Program) -> str:

@@ -86,6 +86,10 @@ class Layout:
     def log(self, service: str) -> Path:
         return self.root / "logs" / f"{service}.log"
 
+    def starts(self, service: str) -> Path:
+        """The times at which it was started lately; written by ``paictl.runtime.boot``."""
+        return self.root / "run" / "supervisor" / f"{service}.starts"
+
     def venv(self, digest: str) -> Path:
         """By digest, so that a new runtime can stand beside the one that running services were started from."""
         return self.root / "venv" / digest[:16]

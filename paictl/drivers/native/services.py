@@ -60,6 +60,7 @@ class Services:
         for path in _sockets(spec):
             private_directory(layout.root / path)
         if not fresh:
+            layout.starts(name).unlink(missing_ok=True)
             reload(layout, name, act.clock, _grace(spec))
         return None
 
@@ -70,6 +71,7 @@ class Services:
         # The directory of its sockets stays until the home goes: neighbours may have it bound into their rooms.
         layout.service_config(name).unlink(missing_ok=True)
         layout.room(name).unlink(missing_ok=True)
+        layout.starts(name).unlink(missing_ok=True)
 
 
 def digest(value: object) -> str:
@@ -79,6 +81,9 @@ def digest(value: object) -> str:
 
 def _fits(layout: Layout, act: Act, program: Program | None) -> bool:
     """Whether it runs already, started from exactly this."""
+    if any(change.path.partition(".")[0] not in _OUTSIDE for change in act.step.changes):
+        # What was seen when it was planned counts: its configuration has been put right since, the process has not.
+        return False
     record = read(layout, act.step.address)
     if record is None or record.begun or program is None or program.state not in {"RUNNING", "STARTING"}:
         return False

@@ -6,12 +6,13 @@ import fcntl
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from paictl import places
 from paictl.blueprint.runtime import requirements
 from paictl.blueprint.types import (
     Blueprint,
@@ -29,7 +30,10 @@ from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.processes import end, marked
 from paictl.drivers.native.venvs import add_code, cached, make_environment
 from paictl.engine.driver import Scope
-from paictl.engine.model import Action, Address, Health, Observed, Resource, Step
+from paictl.engine.intent import Desired, Options
+from paictl.engine.model import Action, DataEffect, Health, Observed, Resource, Step
+from paictl.engine.reconciler import Reconciler
+from paictl.errors import PaictlError
 from paictl.events import Event, ignore
 
 TRIAL = "paictl_trial"
@@ -94,12 +98,26 @@ class World:
         step = Step(f"{action}:{resource.address}", resource.address, action, "the test says so", resource=resource)
         self.driver.act(step, secrets=self.read, emit=self.events.append)
 
+    def reconciler(self) -> Reconciler:
+        return Reconciler(
+            scope=self.scope,
+            driver=self.driver,
+            state_dir=places.state_home(),
+            secrets=self.read,
+            who="alice",
+            emit=self.events.append,
+        )
+
+    def desired(self) -> Desired:
+        return Desired.of(self.driver, self.blueprint, manifest="m", lock="l")
+
     def stand_up(self) -> None:
-        """Everything, in the order in which it is rendered, each healthy before the next."""
-        for resource in self.resources():
-            self.make(resource)
-            if resource.probe:
-                self.wait(resource)
+        """An apply."""
+        try:
+            self.reconciler().apply(self.desired)
+        except PaictlError as error:
+            error.add_note("\n".join(str(event) for event in self.events))
+            raise
 
     def wait(self, resource: Resource, state: str = "healthy", seconds: float = 30.0) -> Health:
         clock = SystemClock()
@@ -121,18 +139,9 @@ class World:
 
     def differences(self) -> list[str]:
         """What an apply would have to do, as short addresses."""
-        observed = {one.address: one for one in self.driver.observe(self.scope).resources}
-        return [
-            str(one.address)
-            for one in self.resources()
-            if one.address not in observed
-            or dict(observed[one.address].spec) != dict(one.spec)
-            or observed[one.address].health.state not in {"healthy", "unknown"}
-        ]
+        return [str(step.address) for step in self.reconciler().plan(self.desired).steps]
 
     def remove(self, observed: Observed, *, destroys: bool = False) -> None:
-        from paictl.engine.model import DataEffect
-
         effect = DataEffect(destroys=True) if destroys else None
         step = Step(
             f"delete:{observed.address}",
@@ -145,12 +154,10 @@ class World:
         self.driver.act(step, secrets=self.read, emit=ignore)
 
     def tear_down(self, *, data: bool = False) -> None:
-        """Everything of ours, the last made first."""
-        order = [one.address for one in self.resources()]
-        standing = {one.address: one for one in self.driver.observe(self.scope).resources if one.owner == "mine"}
-        for address in sorted(standing, key=lambda one: order.index(one) if one in order else len(order), reverse=True):
-            if data or not standing[address].holds_data:
-                self.remove(standing[address], destroys=standing[address].holds_data)
+        """A destroy."""
+        holding = [one for one in self.driver.observe(self.scope).resources if one.holds_data]
+        delete = frozenset(str(one.address) for one in holding) if data else frozenset()
+        self.reconciler().destroy(Options(delete_data=delete))
 
     def pid(self, service: str) -> int:
         return int(self.observed(f"service/{service}").handle.partition(":")[0] or 0)
@@ -251,7 +258,3 @@ def world(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 def confined(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The same in rooms, by bubblewrap."""
     yield from _world(runtime, tmp_path, monkeypatch, unconfined=False)
-
-
-def states(observed: Sequence[Observed]) -> dict[Address, str]:
-    return {one.address: one.health.state for one in observed}

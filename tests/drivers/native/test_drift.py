@@ -155,24 +155,22 @@ def test_a_generated_secret_is_made_once(standing: World) -> None:
     assert (standing.layout.keys / "token").read_bytes() == token
 
 
-def test_a_new_runtime_stands_beside_the_old_one_until_its_users_have_moved(
-    standing: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_runtime_is_taken_into_use_and_the_old_one_goes_when_its_users_have_moved(standing: World) -> None:
     from paictl.drivers.native.disk import clone, write_json
     from paictl.drivers.native.venvs import cached
 
-    old = standing.blueprint.runtime.digest
-    new = "beef" * 16
+    old, new = standing.blueprint.runtime.digest, "beef" * 16
     if not cached(new).exists():
         clone(cached(old), cached(new))
         (cached(new) / "paictl.json").unlink()
         write_json(cached(new) / "paictl.json", {"digest": new})
     standing.blueprint = replace(standing.blueprint, runtime=replace(standing.blueprint.runtime, digest=new))
-    assert "venv/runtime" in standing.differences()
+    steps = [str(step.id).partition("@")[0] for step in standing.reconciler().plan(standing.desired).steps]
+    assert steps[0] == "create:venv/runtime"
+    assert steps[-1] == "delete:venv/runtime"
     assert mended(standing)
-    assert standing.layout.venv(old).is_dir()
-    python = standing.layout.paths(new).python
-    assert python in standing.layout.service_config("inner").read_text()
+    assert [one.name for one in (standing.layout.root / "venv").iterdir()] == [new[:16]]
+    assert standing.layout.paths(new).python in standing.layout.service_config("inner").read_text()
 
 
 @pytest.mark.promise(13)

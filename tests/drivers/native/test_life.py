@@ -19,6 +19,7 @@ import pytest
 from paictl.drivers.native import supervision
 from paictl.drivers.native.processes import Process, end, identify, marked
 from paictl.drivers.native.units import unit_path
+from paictl.errors import PartlyApplied
 from tests.drivers.native.conftest import World
 
 
@@ -208,19 +209,18 @@ def _own_terminal(terminal: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 
+@pytest.mark.promise(8)
+@pytest.mark.parametrize("retries", [1, 500])
 def test_a_service_that_can_t_start_is_given_up_with_its_last_lines(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, retries: int
 ) -> None:
-    monkeypatch.setattr("paictl.render.native._START_RETRIES", 1)
+    monkeypatch.setattr("paictl.render.native._START_RETRIES", retries)
     world.config("door", exit=3, say="I need a file that is not there")
-    resources = [one for one in world.resources() if "inner" not in str(one.address) and "room" not in str(one.address)]
-    for resource in resources:
-        world.make(resource)
-    door = world.resource("service/door")
-    until(lambda: world.driver.probe(door).terminal, "the supervisor gives up")
-    health = world.driver.probe(door)
-    assert health.state == "unhealthy"
-    assert "begins I need a file that is not there" in health.detail
+    with pytest.raises(PartlyApplied, match="service/door"):
+        world.stand_up()
+    gate = next(one for one in world.events if one.type == "health" and one.data["state"] == "unhealthy")
+    assert "begins I need a file that is not there" in str(gate.data["detail"])
+    assert "became healthy" not in str(world.events)
 
 
 def test_a_service_that_answers_with_an_error_is_not_healthy(world: World) -> None:
@@ -234,9 +234,7 @@ def test_a_service_that_answers_with_an_error_is_not_healthy(world: World) -> No
 
 
 @pytest.mark.promise(12)
-def test_destroy_leaves_no_process_no_secret_and_no_unit_and_keeps_the_data(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_destroy_leaves_no_process_no_secret_and_no_unit_and_keeps_the_data(world: World) -> None:
     world.blueprint = replace(world.blueprint, start_on_boot=True)
     world.stand_up()
     keys = (world.layout.keys / "token").read_bytes()
@@ -248,7 +246,13 @@ def test_destroy_leaves_no_process_no_secret_and_no_unit_and_keeps_the_data(
     assert not socket.exists()
     assert not unit_path("trial").exists()
     assert world.addresses() == ["directory/keys", "volume/door", "volume/inner", "volume/room"]
-    assert sorted(one.name for one in world.layout.root.iterdir()) == ["data", "keys", "paictl.json", "records"]
+    assert sorted(one.name for one in world.layout.root.iterdir()) == [
+        "data",
+        "inventory.json",
+        "keys",
+        "paictl.json",
+        "records",
+    ]
     world.stand_up()
     assert (world.layout.keys / "token").read_bytes() == keys
     assert (world.layout.root / "data" / "door" / "memory").read_text() == "what the agent knows"
