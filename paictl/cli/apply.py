@@ -14,7 +14,9 @@ from paictl.cli.flags import Call, as_set, option, verb_command
 from paictl.errors import Refused, UsageError
 
 if TYPE_CHECKING:
+    from paictl.cli.changes import Change
     from paictl.cli.session import Session
+    from paictl.engine.driver import Scope
     from paictl.engine.model import Plan
     from paictl.engine.outcome import Applied
     from paictl.engine.review import Consent
@@ -42,13 +44,18 @@ def verb(call: Call, plan_file: str | None, plan_hash: str | None, **allowed: An
 
     Applied twice, the second time does nothing. Data is never deleted unless --delete-data names it.
     """
-    from paictl.cli.changes import Change, carry_out
+    from paictl.cli.changes import carry_out
+
+    carry_out(call, partial(_prepare, call, plan_file, plan_hash, allowed))
+
+
+def _prepare(call: Call, plan_file: str | None, plan_hash: str | None, allowed: Mapping[str, Any]) -> Change:
+    from paictl.cli.changes import Change
     from paictl.cli.session import open_session
     from paictl.engine.intent import Options
 
     session = open_session(call)
-    scope = session.scope
-    expect = _expected(plan_file, plan_hash, scope.agent, scope.target)
+    expect = _expected(plan_file, plan_hash, session.scope)
     options = Options(expect=expect, **allowed)
 
     def act(emit: Emit, consent: Consent) -> Applied:
@@ -60,11 +67,11 @@ def verb(call: Call, plan_file: str | None, plan_hash: str | None, **allowed: An
 
         asked, gate = session.guarded(emit, agreed)
         desired = partial(session.desired, emit, download=True)
-        return session.reconciler(emit).apply(desired, options, consent=asked, gate=gate)
+        applied = session.reconciler(emit).apply(desired, options, consent=asked, gate=gate)
+        session.keep_lock()
+        return applied
 
-    question = f"Apply this to {scope.target}?"
-    carry_out(call, Change(question, act, partial(_tell, session), reviewed=bool(expect)))
-    session.keep_lock()
+    return Change(f"Apply this to {session.scope.target}?", act, partial(_tell, session), reviewed=bool(expect))
 
 
 def _tell(session: Session, applied: Applied) -> tuple[Mapping[str, object], list[str]]:
@@ -82,7 +89,7 @@ def _tell(session: Session, applied: Applied) -> tuple[Mapping[str, object], lis
     return {**applied_document(applied), "url": url}, lines
 
 
-def _expected(plan_file: str | None, plan_hash: str | None, agent: str, target: str) -> str:
+def _expected(plan_file: str | None, plan_hash: str | None, scope: Scope) -> str:
     """The hash of the plan that was reviewed, or an empty text."""
     if plan_file is None:
         return plan_hash or ""
@@ -93,9 +100,9 @@ def _expected(plan_file: str | None, plan_hash: str | None, agent: str, target: 
         of, digest = (kept["agent"], kept["target"]), str(kept["hash"])
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{plan_file} is not a plan", help="`paictl plan --out FILE` writes one.") from None
-    if of != (agent, target):
+    if of != (scope.agent, scope.target):
         raise Refused(
-            f"{plan_file} is a plan for {of[0]} on {of[1]}, not for {agent} on {target}",
+            f"{plan_file} is a plan for {of[0]} on {of[1]}, not for {scope.agent} on {scope.target}",
             help="Make a new one with `paictl plan --out FILE`.",
         )
     return digest

@@ -40,9 +40,13 @@ class Change:
     reviewed: bool = False
 
 
-def carry_out(call: Call, change: Change) -> None:
-    """Run the change and tell its end, as text or as a document. Under -o json the result is the last of the lines."""
+def carry_out(call: Call, prepare: Callable[[], Change]) -> None:
+    """Run the change that is prepared, and tell its end as text or as a document.
+
+    Under -o json, the stream of lines begins before anything can go wrong, and its last line is the result in any case.
+    """
     if call.terminal.output != "json":
+        change = prepare()
         with listen(call.terminal) as listener:
             applied = change.act(listener, _consent(call, change, listener))
         document, lines = change.tell(applied)
@@ -50,6 +54,7 @@ def carry_out(call: Call, change: Change) -> None:
         return
     stream = JsonLines(call.terminal)
     try:
+        change = prepare()
         applied = change.act(stream, _consent(call, change, stream))
     except (Exception, KeyboardInterrupt) as raised:
         error = as_error(raised)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from paictl.cli.flags import Call, as_set, option, verb_command
 
 if TYPE_CHECKING:
+    from paictl.cli.changes import Change
     from paictl.engine.driver import Scope
     from paictl.engine.outcome import Applied
     from paictl.engine.review import Consent
@@ -23,7 +24,13 @@ __all__ = ["verb"]
 )
 def verb(call: Call, **allowed: Any) -> None:
     """Remove what paictl made on the target, in the reverse order. Data stays unless --delete-data names it."""
-    from paictl.cli.changes import Change, carry_out
+    from paictl.cli.changes import carry_out
+
+    carry_out(call, partial(_prepare, call, allowed))
+
+
+def _prepare(call: Call, allowed: Mapping[str, Any]) -> Change:
+    from paictl.cli.changes import Change
     from paictl.cli.session import open_session
     from paictl.engine.intent import Options
 
@@ -33,7 +40,7 @@ def verb(call: Call, **allowed: Any) -> None:
         return session.reconciler(emit).destroy(Options(**allowed), consent=consent)
 
     question = f"Remove {session.scope.agent} from {session.scope.target}?"
-    carry_out(call, Change(question, act, partial(_tell, session.scope)))
+    return Change(question, act, partial(_tell, session.scope))
 
 
 def _tell(scope: Scope, applied: Applied) -> tuple[Mapping[str, object], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ __all__ = ["entry"]
 def entry() -> int:
     """Run ``paictl`` with the process's arguments; returns the exit code and raises nothing."""
     prepare_streams()
+    # Nobody plugs into our models; looking through every installed package for plugins costs 15 ms of each start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     signal.signal(signal.SIGTERM, _terminate)
     argv = leading_flags(sys.argv[1:])
     terminal = early_terminal(argv)

@@ -11,6 +11,7 @@ import click
 from paictl.cli.flags import Call, as_set, option, verb_command
 
 if TYPE_CHECKING:
+    from paictl.cli.changes import Change
     from paictl.engine.driver import Scope
     from paictl.engine.outcome import Applied
     from paictl.engine.review import Consent
@@ -30,7 +31,13 @@ def verb(call: Call, release: int | None, **allowed: Any) -> None:
 
     The manifest is left as it is: the next apply follows it again.
     """
-    from paictl.cli.changes import Change, carry_out
+    from paictl.cli.changes import carry_out
+
+    carry_out(call, partial(_prepare, call, release, allowed))
+
+
+def _prepare(call: Call, release: int | None, allowed: Mapping[str, Any]) -> Change:
+    from paictl.cli.changes import Change
     from paictl.cli.session import open_session
     from paictl.engine.intent import Options
 
@@ -43,7 +50,7 @@ def verb(call: Call, release: int | None, **allowed: Any) -> None:
     question = (
         f"Go back to release {release} on {session.scope.target}?" if release else "Go back to the release before?"
     )
-    carry_out(call, Change(question, act, partial(_tell, session.scope)))
+    return Change(question, act, partial(_tell, session.scope))
 
 
 def _tell(scope: Scope, applied: Applied) -> tuple[Mapping[str, object], list[str]]:
