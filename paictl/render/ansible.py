@@ -11,8 +11,9 @@ from pathlib import PurePosixPath
 
 from paictl.assets import asset
 from paictl.blueprint.types import Blueprint, SecretFile, Service, wire
-from paictl.render.containers import ROOT, digest, endpoint, listing, model_folders, runtime_source
+from paictl.render.containers import ROOT, digest, endpoint, listing, model_folders
 from paictl.render.environment import environment
+from paictl.render.source import runtime_source
 
 __all__ = ["files"]
 

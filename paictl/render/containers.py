@@ -1,6 +1,6 @@
 """What every container of the runtime shares: its image's build context, its root, its addresses, its model files.
 
-Used by the docker and kubernetes renderers, and for the runtime's files by the ansible one. Reads paictl's own files only.
+Used by the docker and kubernetes renderers; the ansible one shares what is not about images.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from paictl.assets import asset
 from paictl.blueprint.types import Blueprint, Endpoint, Service, Weights, wire
 from paictl.render.environment import environment
+from paictl.render.source import runtime_source
 
 __all__ = [
     "ROOT",
@@ -28,7 +27,6 @@ __all__ = [
     "image_context",
     "listing",
     "model_folders",
-    "runtime_source",
 ]
 
 ROOT = "/srv/paictl"
@@ -36,21 +34,6 @@ ROOT = "/srv/paictl"
 
 UID = 65532
 """The user and group of every container: nobody's on the host, the number that distroless images use."""
-
-# The part of paictl that the runtime may import, by the contract in pyproject.toml.
-_RUNTIME_PARTS = (
-    "__init__.py",
-    "assets.py",
-    "clock.py",
-    "errors.py",
-    "events.py",
-    "places.py",
-    "manifest/__init__.py",
-    "manifest/models.py",
-    "manifest/quantities.py",
-    "runtime",
-)
-_PROGRAMS = ("connect.py", "fetch.py", "health.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +120,6 @@ def image_context(blueprint: Blueprint) -> Mapping[str, str]:
         "Dockerfile": dockerfile.render(runtime=blueprint.runtime, root=ROOT, uid=UID, directories=directories),
         **runtime_source(),
     }
-
-
-@cache
-def runtime_source() -> Mapping[str, str]:
-    """The runtime itself, as text: its code below source/, its locked dependencies, and the three programs beside it."""
-    package = Path(__file__).resolve().parents[1]
-    found = {"requirements.txt": asset("requirements", "runtime.txt").read_text(encoding="utf-8")}
-    found |= {name: asset("templates", "docker", name).read_text(encoding="utf-8") for name in _PROGRAMS}
-    for part in _RUNTIME_PARTS:
-        path = package / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            found[f"source/paictl/{file.relative_to(package).as_posix()}"] = file.read_text(encoding="utf-8")
-    return found
 
 
 def digest(text: str) -> str:
