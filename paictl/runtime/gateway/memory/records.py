@@ -1,4 +1,4 @@
-"""The record store in SQLite: texts with their labels and time to live, and the FTS5 index that searches them by words.
+"""The record store in SQLite: texts with their labels and time to live, in one file with the indexes over them.
 
 Called by ``Memory`` only. Whatever is erased is overwritten: ``secure_delete`` in the tables and in the text index, and the
 write-ahead log is emptied after it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 import apsw
 
 from paictl.runtime.gateway.database import Database
+from paictl.runtime.gateway.memory import words
 from paictl.runtime.gateway.memory.port import NewRecord, Record, Scope, Unindexed
 
 __all__ = ["SqliteRecords"]
@@ -40,15 +40,7 @@ CREATE INDEX IF NOT EXISTS records_session ON records (session) WHERE session !=
 CREATE INDEX IF NOT EXISTS records_embedding ON records (embedding);
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
 """
-_WORDS = """
-CREATE VIRTUAL TABLE words USING fts5(
-  text, scope, content='records', content_rowid='number', tokenize='porter unicode61 remove_diacritics 2'
-);
-INSERT INTO words(words, rank) VALUES ('secure-delete', 1);
-INSERT INTO words(words, rank) VALUES ('rank', 'bm25(1.0, 0.0)');
-"""
 _COLUMNS = "number, id, text, space, created"
-_MOST_WORDS = 24
 _ANSWERS_KEPT_SECONDS = 30 * 86400
 
 
@@ -59,7 +51,7 @@ class SqliteRecords:
         self._database = database
 
     async def open(self) -> None:
-        await self._database.run(_create)
+        await self._database.run(lambda connection: connection.execute(_SCHEMA))
 
     async def retain(self, space: str, seconds: int | None) -> None:
         """Apply a space's present retention to what it holds already."""
@@ -69,10 +61,10 @@ class SqliteRecords:
         return await self._database.run(_add, new)
 
     async def matching(self, text: str, scopes: Sequence[Scope], most: int) -> list[int]:
-        return await self._search(text, scopes, " OR ", most)
+        return await self._database.run(words.search, text, scopes, every=False, most=most)
 
     async def containing(self, text: str, scopes: Sequence[Scope]) -> list[int]:
-        return await self._search(text, scopes, " AND ", -1)
+        return await self._database.run(words.search, text, scopes, every=True, most=-1)
 
     async def fetch(self, numbers: Sequence[int], scopes: Sequence[Scope]) -> dict[int, Record]:
         return await self._database.run(_fetch, numbers, scopes)
@@ -126,23 +118,6 @@ class SqliteRecords:
         """Keep it for a month; it holds ids, never text."""
         await self._database.run(_keep_answer, key, json.dumps(answer))
 
-    async def _search(self, text: str, scopes: Sequence[Scope], operator: str, most: int) -> list[int]:
-        words = list(dict.fromkeys(re.findall(r"[^\W_]+", text)))[:_MOST_WORDS]
-        if not words or not scopes:
-            return []
-        wanted = operator.join(f'"{word}"' for word in words)
-        within = " OR ".join(scope.token for scope in scopes)
-        # The scope is a word of the text index as well: the filter comes before the ranking, which is what keeps it fast.
-        match = f"scope : ({within}) AND text : ({wanted})"
-        query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
-        return await self._database.run(_numbers, query, (match, most))
-
-
-def _create(connection: apsw.Connection) -> None:
-    connection.execute(_SCHEMA)
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'words'").fetchone() is None:
-        connection.execute(_WORDS)
-
 
 def _add(connection: apsw.Connection, new: NewRecord) -> tuple[Record, bool]:
     token, digest, now = new.scope.token, hashlib.sha256(new.text.encode()).digest(), time.time()
@@ -158,7 +133,7 @@ def _add(connection: apsw.Connection, new: NewRecord) -> tuple[Record, bool]:
             values,
         )
         number = connection.last_insert_rowid()
-        connection.execute("INSERT INTO words(rowid, text, scope) VALUES (?, ?, ?)", (number, new.text, token))
+        words.add(connection, number, new.text, new.scope)
         record = Record(number, record_id, new.text, new.scope.space, now)
     if new.key:
         _keep_answer(connection, new.key, json.dumps({"id": record.id, "space": record.space}))
@@ -181,14 +156,11 @@ def _fetch(connection: apsw.Connection, numbers: Sequence[int], scopes: Sequence
 def _erase(connection: apsw.Connection, numbers: Sequence[int]) -> list[str]:
     erased: list[str] = []
     for number in numbers:
-        row = connection.execute("SELECT id, text, scope FROM records WHERE number = ?", (number,)).fetchone()
+        row = connection.execute("SELECT id, text, space, session FROM records WHERE number = ?", (number,)).fetchone()
         if row is not None:
-            # A text index beside its content must be told what to take out.
-            connection.execute(
-                "INSERT INTO words(words, rowid, text, scope) VALUES ('delete', ?, ?, ?)", (number, row[1], row[2])
-            )
+            words.remove(connection, number, str(row[1]), Scope(str(row[2]), str(row[3])))
             connection.execute("DELETE FROM records WHERE number = ?", (number,))
-            erased.append(row[0])
+            erased.append(str(row[0]))
     return erased
 
 

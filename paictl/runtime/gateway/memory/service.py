@@ -31,6 +31,7 @@ _BYTES_PER_TOKEN = 4
 _SESSION_SECONDS = 86400.0
 _SWEEP_SECONDS = 30.0
 _BATCH = 32
+_SPARE = 10
 _EMBED_SECONDS = 20.0
 _log = logging.getLogger("paictl.gateway")
 
@@ -107,7 +108,8 @@ class Memory:
         rankings = [await self._records.matching(query, scopes, _CANDIDATES), await self._by_meaning(query, scopes)]
         scores = fuse(rankings)
         ordered = sorted(scores, key=lambda number: (-scores[number], -number))
-        records = await self._records.fetch(ordered, scopes)
+        # A few more than asked for: one may have expired, and not be swept away yet.
+        records = await self._records.fetch(ordered[: limit + _SPARE], scopes)
         return _within(
             [Found(records[number], scores[number]) for number in ordered if number in records][:limit], budget
         )
