@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart check test test-all bench promises schemas lock clean
+.PHONY: setup quickstart check test test-all bench promises reference lock clean
 
 setup: .venv/.ready
 
@@ -32,8 +32,8 @@ bench: setup
 promises: setup
 	$(BIN)/python -m tests.promises
 
-schemas: setup
-	$(BIN)/paictl schema > schemas/agent.v1alpha1.json
+reference: setup
+	$(BIN)/python -m scripts.reference
 
 lock:
 	bash scripts/lock.sh

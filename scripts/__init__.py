@@ -1,0 +1,1 @@
+"""Programs that the Makefile runs for contributors; nothing of paictl needs them."""
