@@ -91,13 +91,15 @@ def _streamed(client: httpx.Client) -> float:
         "max_tokens": _TOKENS,
         "messages": [{"role": "user", "content": _QUESTION}],
     }
-    stamps = []
+    stamps: list[float] = []
     with client.stream("POST", "/v1/chat/completions", json=asked, timeout=300) as answer:
         answer.raise_for_status()
-        for line in answer.iter_lines():
-            if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
-                stamps.append(time.monotonic())
+        stamps.extend(time.monotonic() for line in answer.iter_lines() if _says_something(line))
     return (len(stamps) - 1) / (stamps[-1] - stamps[0])
+
+
+def _says_something(line: str) -> bool:
+    return line.startswith("data: {") and bool(json.loads(line[6:])["choices"][0]["delta"].get("content"))
 
 
 def _by_hand(home: Home) -> float:
