@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from paictl import places
 from paictl.blueprint.types import Blueprint, Endpoint, Service, Wiring, wire
 from paictl.render.environment import environment
 
@@ -20,9 +24,16 @@ __all__ = [
     "boot_unit",
     "config",
     "files",
+    "interpreter",
+    "mark",
+    "paths",
     "room",
     "service_config",
+    "socket",
     "supervisor_config",
+    "text",
+    "url",
+    "venv",
     "wiring",
 ]
 
@@ -30,6 +41,8 @@ UNIT_MARK = "managed-by: paictl"
 # The supervisor waits one second longer each time: a home server gets over a night with a full disk by itself.
 _START_RETRIES = 500
 _STOP_SECONDS_MORE = 15
+# unix(7): sun_path holds 108 bytes with the final NUL; supervisord binds a temporary name ten characters longer first.
+_SOCKET_BYTES = 107 - 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,34 @@ class Paths:
     python: str
     socket: str
     mark: str
+
+
+def paths(root: Path, digest: str) -> Paths:
+    """The places of an agent that lives at ``root`` and runs the runtime of that digest."""
+    return Paths(str(root), str(interpreter(root, digest)), str(socket(root)), mark(root))
+
+
+def mark(root: Path) -> str:
+    """In the environment of every process of the agent: tells ours from others', and this agent's from another's."""
+    return hashlib.sha256(str(root).encode()).hexdigest()[:16]
+
+
+def socket(root: Path) -> Path:
+    """The supervisor's. On disk, since logging out may empty tmpfs; elsewhere only where the path would be too long."""
+    path = root / "run" / "supervisor" / "supervisor.sock"
+    if len(os.fsencode(path)) <= _SOCKET_BYTES:
+        return path
+    return Path(f"/dev/shm/paictl-{os.getuid()}") / mark(root) / path.name  # noqa: S108 - made 0700, and checked
+
+
+def venv(root: Path, digest: str) -> Path:
+    """By digest, so that a new runtime can stand beside the one that running services were started from."""
+    return root / "venv" / digest[:16]
+
+
+def interpreter(root: Path, digest: str) -> Path:
+    """The Python that everything of the agent runs with."""
+    return venv(root, digest) / "bin" / "python"
 
 
 def wiring(blueprint: Blueprint) -> Wiring:
@@ -134,16 +175,17 @@ def boot_unit(blueprint: Blueprint, paths: Paths) -> str:
     )
 
 
-def files(blueprint: Blueprint, paths: Paths) -> dict[str, str]:
-    """Every file of the native form by its place below the agent's root."""
-    written = {"supervisor/supervisord.conf": supervisor_config(blueprint, paths)[0]}
+def files(blueprint: Blueprint) -> Mapping[str, str]:
+    """Every file of the native form by its place below the agent's root, for this user of this machine."""
+    here = paths(places.data_home() / blueprint.agent, blueprint.runtime.digest)
+    written = {"supervisor/supervisord.conf": supervisor_config(blueprint, here)[0]}
     for service in blueprint.services:
         content = config(blueprint, service)
         written[service.config.path] = content if isinstance(content, str) else text(content)
-        written[f"supervisor/services/{service.name}.conf"] = service_config(blueprint, service, paths)
+        written[f"supervisor/services/{service.name}.conf"] = service_config(blueprint, service, here)
         written[f"supervisor/rooms/{service.name}.json"] = text(room(blueprint, service))
     if blueprint.start_on_boot:
-        written[f"paictl-{blueprint.agent}.service"] = boot_unit(blueprint, paths)
+        written[f"paictl-{blueprint.agent}.service"] = boot_unit(blueprint, here)
     return written
 
 

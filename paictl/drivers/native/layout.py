@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from paictl import places
-from paictl.render.native import Paths
+from paictl.render import native
 
 __all__ = ["Layout"]
-
-# unix(7): sun_path holds 108 bytes with the final NUL; supervisord binds a temporary name ten characters longer first.
-_SOCKET_BYTES = 107 - 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,7 @@ class Layout:
     @property
     def mark(self) -> str:
         """In the environment of every process of this agent: tells ours from others', and this agent's from another's."""
-        return hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
+        return native.mark(self.root)
 
     @property
     def owner(self) -> Path:
@@ -67,11 +62,8 @@ class Layout:
 
     @property
     def socket(self) -> Path:
-        """The supervisor's. On disk, since logging out may empty tmpfs; elsewhere only where the path would be too long."""
-        path = self.root / "run" / "supervisor" / "supervisor.sock"
-        if len(os.fsencode(path)) <= _SOCKET_BYTES:
-            return path
-        return Path(f"/dev/shm/paictl-{os.getuid()}") / self.mark / "supervisor.sock"  # noqa: S108 - made 0700, and checked
+        """The supervisor's."""
+        return native.socket(self.root)
 
     @property
     def supervisor_config(self) -> Path:
@@ -91,14 +83,9 @@ class Layout:
         return self.root / "run" / "supervisor" / f"{service}.starts"
 
     def venv(self, digest: str) -> Path:
-        """By digest, so that a new runtime can stand beside the one that running services were started from."""
-        return self.root / "venv" / digest[:16]
+        """The clone of the runtime with that digest."""
+        return native.venv(self.root, digest)
 
-    def paths(self, digest: str) -> Paths:
+    def paths(self, digest: str) -> native.Paths:
         """What rendered files have to know."""
-        return Paths(
-            root=str(self.root),
-            python=str(self.venv(digest) / "bin" / "python"),
-            socket=str(self.socket),
-            mark=self.mark,
-        )
+        return native.paths(self.root, digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from paictl.clock import Clock
@@ -21,7 +21,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     return lines
 
 
-def follow(path: Path, clock: Clock) -> Iterator[str]:
+def follow(path: Path, clock: Clock) -> Generator[str]:
     """Every line written from now on, through turning over, until the caller has enough."""
     handle = path.open("rb") if path.exists() else None
     if handle:
