@@ -132,9 +132,7 @@ def supervisor_config(blueprint: Blueprint, paths: Paths) -> tuple[str, str]:
     template = environment().get_template("native/supervisord.conf.j2")
 
     def text(identity: str) -> str:
-        return template.render(
-            agent=blueprint.agent, identity=identity, root=_plain(paths.root), socket=_plain(paths.socket)
-        )
+        return template.render(agent=blueprint.agent, identity=identity, root=paths.root, socket=paths.socket)
 
     digest = hashlib.sha256(f"{blueprint.runtime.digest}\n{text('')}".encode()).hexdigest()
     identity = f"paictl-{digest[:16]}"
@@ -150,8 +148,8 @@ def service_config(blueprint: Blueprint, service: Service, paths: Paths) -> str:
         .render(
             agent=blueprint.agent,
             service=service.name,
-            command=_plain(shlex.join(start)),
-            root=_plain(paths.root),
+            command=shlex.join(start),
+            root=paths.root,
             start_retries=_START_RETRIES,
             stop_seconds=max(1, round(service.stop_seconds)),
         )
@@ -192,11 +190,6 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
 def text(content: object) -> str:
     """JSON data as a file that a person reads."""
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _plain(value: str) -> str:
-    """Supervisor expands ``%(name)s`` in its values."""
-    return value.replace("%", "%%")
 
 
 def _quoted(value: str) -> str:

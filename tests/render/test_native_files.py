@@ -19,9 +19,9 @@ every_blueprint = pytest.mark.parametrize("blueprint", [QUICKSTART, WITH_API_MOD
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root with characters that the supervisor would expand or split at."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "50% of it"))
-    root = tmp_path / "50% of it" / "paictl" / QUICKSTART.agent
+    """A root with a space, which the supervisor would split at."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "half of it"))
+    root = tmp_path / "half of it" / "paictl" / QUICKSTART.agent
     for folder in ("logs", "run/supervisor"):
         (root / folder).mkdir(parents=True)
     return root

@@ -22,7 +22,7 @@ _BWRAP_SINCE = (0, 8)  # --disable-userns
 _BWRAP_SECONDS = 20
 _VENV_BYTES = 700 << 20
 # Characters that supervisor's configuration, systemd's or a glob would read as something else.
-_AWKWARD = re.compile(r"[\n\r;#\"'\\*?\[\]]")
+_AWKWARD = re.compile(r"[%\n\r;#\"'\\*?\[\]]")
 
 
 def check(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:

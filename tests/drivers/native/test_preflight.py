@@ -99,3 +99,18 @@ def test_more_memory_than_the_machine_has_is_refused(world: World) -> None:
     error = refused(world)
     assert "the services need 1073741824 MiB" in error.summary
     assert "paictl fit" in error.help
+
+
+@pytest.mark.parametrize("name", ["50%", "a;b", "it's", "a#b", "[x]", "a*"])
+def test_a_place_whose_name_configuration_files_would_misread_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / name))
+    assert "can't be written into configuration files" in refused(world).summary
+
+
+def test_a_place_with_a_space_is_fine(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "my data"))
+    world.stand_up()
+    assert world.differences() == []
+    world.tear_down()
