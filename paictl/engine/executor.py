@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from paictl.clock import Clock
 from paictl.engine import journal
@@ -26,6 +27,7 @@ from paictl.events import Emit, Event
 __all__ = ["PARALLEL", "Crew", "execute"]
 
 PARALLEL = 8
+_WAKE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,9 @@ class _Execution:
         """Wait for news, and take all there are."""
         ended: list[_Ended] = []
         while not ended and not self.hurry.is_set():
-            self._take(self.news.get(), ended)
+            # The kernel may hand a signal to a worker's thread; Python tells the main thread only once that wakes up.
+            with suppress(Empty):
+                self._take(self.news.get(timeout=_WAKE_SECONDS), ended)
         while not self.news.empty():
             self._take(self.news.get(), ended)
         return ended

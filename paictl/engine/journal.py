@@ -88,8 +88,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        sync_directory(path.parent)
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise self._broken(error) from error
         self._size = replay(path).valid_bytes
         os.ftruncate(self._descriptor, self._size)
 
@@ -101,11 +104,14 @@ class Journal:
             os.fsync(self._descriptor)
         except OSError as error:
             os.ftruncate(self._descriptor, self._size)
-            raise PaictlError(
-                f"can't write the journal {self._path}: {error.strerror}",
-                help="No step begins without it. Make room, and apply again: it goes on from there.",
-            ) from error
+            raise self._broken(error) from error
         self._size += len(lines)
+
+    def _broken(self, error: OSError) -> PaictlError:
+        return PaictlError(
+            f"can't write the journal {self._path}: {error.strerror}",
+            help="No step begins without it. Make room, and apply again: it goes on from there.",
+        )
 
     def retire(self) -> None:
         """Everything in it is in the state now: keep it beside, for people who want to know what happened."""

@@ -32,7 +32,8 @@ def in_order(edges: Edges, *, break_cycles: bool = False) -> list[Address]:
         if not ready:
             if not break_cycles:
                 raise PaictlError(
-                    f"these resources need each other: {_circle(waiting)}", help="This is a bug in the driver."
+                    f"these resources need each other: {_circle(waiting)}",
+                    help="This is a bug in the driver; please report it.",
                 )
             ready.append(min(waiting))
         address = heapq.heappop(ready)

@@ -19,6 +19,7 @@ from paictl.engine.intent import Options
 from paictl.engine.inventory import Inventory, Record
 from paictl.engine.model import Action, Address, DataEffect, Observation, Observed, Plan, Resource, Step
 from paictl.engine.order import in_order
+from paictl.errors import PaictlError
 
 __all__ = ["Question", "plan", "survey"]
 
@@ -70,6 +71,7 @@ class _Planner:
         standing: dict[Address, list[Observed]] = {}
         for observed in self.question.observation.resources:
             standing.setdefault(observed.address, []).append(observed)
+        _whole(desired)
         order = in_order({address: resource.depends_on for address, resource in desired.items()})
         for address in order:
             before = len(self.steps)
@@ -236,6 +238,16 @@ class _Planner:
                 instance=observed.instance if observed is not None else instance,
             )
         )
+
+
+def _whole(desired: Mapping[Address, Resource]) -> None:
+    for resource in desired.values():
+        for need in resource.depends_on:
+            if need not in desired:
+                raise PaictlError(
+                    f"{resource.address} needs {need}, which nothing makes",
+                    help="This is a bug in the driver; please report it.",
+                )
 
 
 @dataclass(frozen=True, slots=True)

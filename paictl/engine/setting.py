@@ -13,6 +13,7 @@ from paictl.engine.executor import Crew
 from paictl.engine.ledger import Ledger, Place, Stamp
 from paictl.engine.lock import hold, myself
 from paictl.engine.points import OnPoint, pass_by
+from paictl.errors import PaictlError
 from paictl.events import Emit, ignore
 
 __all__ = ["Setting"]
@@ -45,7 +46,13 @@ class Setting:
     def hold_lock(self, verb: str) -> Iterator[Ledger]:
         """The lock, and the ledger that it guards; opening it settles what a crash left in the journal."""
         directory = self.place.directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise PaictlError(
+                f"can't make the state directory {directory}: {error.strerror}",
+                help="Choose another one with --state-dir.",
+            ) from error
         holder = myself(self.who, verb, self.clock)
         with hold(directory, self.driver, self.scope, holder, (self.clock, self.lock_timeout), self.emit):
             ledger = Ledger(self.place, self.emit, self.on_point)

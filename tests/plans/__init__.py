@@ -1,0 +1,1 @@
+"""The rules of planning as data: one file a case."""
