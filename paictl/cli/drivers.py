@@ -47,11 +47,6 @@ def _check(name: str) -> None:
 def rendered(name: str, blueprint: Blueprint) -> Mapping[str, str]:
     """The plain files of a driver, path -> text."""
     _check(name)
-    if name == "native":
-        from paictl.drivers.native.layout import Layout
-        from paictl.render import native
-
-        return native.files(blueprint, Layout.of(blueprint.agent).paths(blueprint.runtime.digest))
     if name == "fake":
         raise UsageError("the fake driver has no files", help="Render for native, docker, kubernetes or ansible.")
     files: Callable[[Blueprint], Mapping[str, str]] = import_module(f"paictl.render.{name}").files
