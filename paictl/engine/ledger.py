@@ -23,7 +23,7 @@ from paictl.engine.model import Address, Observation, Plan, Resource
 from paictl.engine.outcome import Release
 from paictl.engine.points import OnPoint
 from paictl.engine.releases import Releases
-from paictl.engine.state import from_target, read_state, to_target, write_state
+from paictl.engine.state import from_target, is_state, read_state, to_target, write_state
 from paictl.events import Emit, Event
 
 __all__ = ["Ledger", "Place", "Stamp", "fold", "recall", "remember"]
@@ -180,17 +180,17 @@ class Ledger:
         return release.number
 
     def _conclude(self, inventory: Inventory) -> None:
-        changed = inventory != self.inventory
+        changed = inventory != self.inventory or not is_state(self.place.state, inventory, self.place.driver.name)
         self._inventory = inventory
-        if changed or self._journal is not None or not self.place.state.exists():
+        if changed or self._journal is not None:
             self._write()
-            self.place.driver.save_inventory(self.place.scope, to_target(inventory, self.place.driver.name))
         if self._journal is not None:
             self._journal.retire()
             self._journal = None
 
     def _write(self) -> None:
         write_state(self.place.state, self.inventory, self.place.driver.name, self._on_point)
+        self.place.driver.save_inventory(self.place.scope, to_target(self.inventory, self.place.driver.name))
 
     def close(self) -> None:
         """Let go of the journal; what it says stays for the next run to settle."""

@@ -12,7 +12,7 @@ from paictl.engine.inventory import Inventory, address_from_text, record_from_js
 from paictl.engine.points import OnPoint
 from paictl.errors import Refused
 
-__all__ = ["from_target", "read_state", "to_target", "write_state"]
+__all__ = ["from_target", "is_state", "read_state", "to_target", "write_state"]
 
 
 def read_state(path: Path, target: str, driver: str) -> Inventory | None:
@@ -27,6 +27,14 @@ def read_state(path: Path, target: str, driver: str) -> Inventory | None:
 def write_state(path: Path, inventory: Inventory, driver: str, on_point: OnPoint) -> None:
     """Replace the file, durably."""
     write_durably(path, encode(_content(inventory, driver)), on_point)
+
+
+def is_state(path: Path, inventory: Inventory, driver: str) -> bool:
+    """Whether the file says just that already."""
+    try:
+        return path.read_bytes() == encode(_content(inventory, driver))
+    except FileNotFoundError:
+        return False
 
 
 def to_target(inventory: Inventory, driver: str) -> Mapping[str, object]:
