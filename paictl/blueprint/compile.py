@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from paictl.blueprint import agent, gateway, models
 from paictl.blueprint.secrets import secret_files
-from paictl.blueprint.types import Blueprint, RuntimePin
+from paictl.blueprint.types import Blueprint, Host, RuntimePin
 from paictl.manifest.load import Manifest
 from paictl.manifest.lock import LockedModel
 
@@ -47,5 +47,9 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
         secrets=secret_files(manifest, door, room, resolved.fingerprints),
         unconfined=manifest.target_spec.unconfined,
         start_on_boot=manifest.target_spec.start_on_boot,
+        hosts=tuple(
+            Host(name, host.address, host.user or "", host.port) for name, host in manifest.target_spec.hosts.items()
+        ),
+        namespace=manifest.target_spec.namespace or "",
         origin=manifest.origins.find(("metadata", "name")),
     )
