@@ -62,7 +62,7 @@ def of_onnx(size: int) -> Memory:
 
 
 def of_speech(size: int) -> Memory:
-    """A whisper model: measured at about one and a half times its file, plus the audio window."""
+    """A whisper model: its file, half as much again for its buffers, and the audio window. An estimate, not measured."""
     return Memory(size, size // 2, _PROCESS + 128 * _MIB)
 
 
