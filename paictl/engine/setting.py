@@ -47,7 +47,9 @@ class Setting:
         """The lock, and the ledger that it guards; opening it settles what a crash left in the journal."""
         directory = self.place.directory
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.state_dir, directory.parent, directory):
+                # One by one: with ``parents`` the mode is the last folder's alone.
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise PaictlError(
                 f"can't make the state directory {directory}: {error.strerror}",
