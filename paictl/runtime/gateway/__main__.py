@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from paictl.runtime.config import GatewayConfig, load
+from paictl.runtime.gateway.answers import ApiError
 from paictl.runtime.gateway.server import serve
 
 __all__ = ["main"]
@@ -30,7 +31,7 @@ def main() -> int:
     try:
         os.chdir(arguments.root)
         asyncio.run(serve(load(GatewayConfig, arguments.config)))
-    except (ValueError, OSError, ValidationError) as error:
+    except (ValueError, OSError, ValidationError, ApiError) as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
     return 0

@@ -46,12 +46,18 @@ def connect(path: Path, *, vectors: bool = False) -> apsw.Connection:
 
 
 class Database:
-    """``run`` calls a function with the connection, in the file's own thread, inside one transaction."""
+    """``run`` calls a function with the connection, in the file's own thread, inside one transaction.
+
+    Raises ``ValueError`` when the file can't be opened.
+    """
 
     def __init__(self, path: Path, *, vectors: bool = False) -> None:
         self._name = path.name
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=path.stem)
-        self._connection = self._thread.submit(connect, path, vectors=vectors).result()
+        try:
+            self._connection = self._thread.submit(connect, path, vectors=vectors).result()
+        except apsw.Error as error:
+            raise ValueError(f"{path} can't be opened: {error}; restore it from a backup, or move it away") from error
 
     async def run(
         self, function: Callable[Concatenate[apsw.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs

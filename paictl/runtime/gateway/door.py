@@ -108,8 +108,8 @@ def _embedding(config: GatewayConfig, upstreams: Upstreams) -> Embedding | None:
     if name is None:
         return None
     route = config.models.get(name)
-    if route is None or route.task != "embed" or not route.dimension:
-        raise ValueError(f"memory.embed names {name!r}, which is not a model with task embed and a dimension")
+    if route is None or route.task != "embed":
+        raise ValueError(f"memory.embed names {name!r}, which is not a model with task embed")
     allowed = set(route.classes or ["public"])
     beyond = [space for space, declared in config.memory.spaces.items() if declared.class_ not in allowed]
     if not route.local and beyond:
@@ -118,4 +118,4 @@ def _embedding(config: GatewayConfig, upstreams: Upstreams) -> Embedding | None:
     async def embed(texts: list[str]) -> list[list[float]]:
         return await upstreams.embed(name, texts)
 
-    return Embedding(embed, route.fingerprint or f"{name}:{route.model}:{route.dimension}", route.dimension)
+    return Embedding(embed, route.fingerprint or f"{name}:{route.model}", route.dimension)

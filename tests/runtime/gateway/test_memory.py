@@ -226,6 +226,38 @@ def test_an_embedding_server_that_is_down_costs_no_memory(start_gateway: StartGa
         eventually(lambda: recall(agent, "unrelated") == [INES])
 
 
+def test_an_external_embedding_server_says_its_dimension_by_its_first_vector(
+    start_gateway: StartGateway, model: Upstream
+) -> None:
+    embed = local_model(model.endpoint, "embed", dimension=None, fingerprint="")
+    gateway = start_gateway(models={"embed": embed}, memory=new_memory(embed="embed"))
+    with gateway.agent() as agent:
+        remember(agent, INES)
+        eventually(lambda: recall(agent, "unrelated") == [INES])
+
+
+def test_vectors_of_another_length_are_not_mixed_in(start_gateway: StartGateway, model: Upstream) -> None:
+    embed = local_model(model.endpoint, "embed", dimension=7)
+    gateway = start_gateway(models={"embed": embed}, memory=new_memory(embed="embed"))
+    with gateway.agent() as agent:
+        remember(agent, INES)
+        assert recall(agent, "sister") == [INES]
+    eventually(lambda: "the embedding has 32 numbers, the index 7" in gateway.log)
+
+
+def test_a_database_that_is_damaged_is_named_and_left_alone(start_gateway: StartGateway) -> None:
+    gateway = start_gateway(run=False)
+    gateway.data.mkdir(parents=True)
+    damaged = gateway.data / "memory.db"
+    damaged.write_bytes(b"not a database" * 1000)
+    gateway.launch()
+    assert gateway.process is not None
+    assert gateway.process.wait(15) == 1
+    assert "memory.db can't be opened" in gateway.log
+    assert "Traceback" not in gateway.log
+    assert damaged.read_bytes() == b"not a database" * 1000
+
+
 def test_a_memory_that_is_larger_than_allowed_or_empty_is_refused(gateway: GatewayProcess) -> None:
     with gateway.agent() as agent:
         for text in ("", "   ", "x" * 40_000):

@@ -119,8 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
-    return type("Handler", (_Handler,), {"upstream": upstream})
+def _handler(upstream: Upstream, *, tcp: bool) -> type[BaseHTTPRequestHandler]:
+    # Without this, each answer over TCP waits for a delayed acknowledgement.
+    return type("Handler", (_Handler,), {"upstream": upstream, "disable_nagle_algorithm": tcp})
 
 
 @contextmanager
@@ -128,10 +129,10 @@ def running(path: str | None = None) -> Iterator[Upstream]:
     """On a Unix socket at ``path``, or on a free port of 127.0.0.1."""
     upstream = Upstream()
     if path is None:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(upstream))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(upstream, tcp=True))
         upstream.endpoint = f"http://127.0.0.1:{server.server_address[1]}/v1"
     else:
-        server = _UnixServer(path, _handler(upstream))  # type: ignore[arg-type] # a path is an address of this family
+        server = _UnixServer(path, _handler(upstream, tcp=False))  # type: ignore[arg-type] # a path is an address of this family
         upstream.endpoint = f"unix:{path}"
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -38,11 +38,14 @@ _log = logging.getLogger("paictl.gateway")
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """How texts become vectors, and the identity within which these can be compared."""
+    """How texts become vectors, and the identity within which these can be compared.
+
+    A server of somebody else's does not say its dimension beforehand (None): its first vector does.
+    """
 
     embed: Embedder
     fingerprint: str
-    dimension: int
+    dimension: int | None
 
 
 class Memory:
@@ -67,7 +70,7 @@ class Memory:
         await self._catalog.open()
         fingerprint = self._embedding.fingerprint if self._embedding else ""
         self._retired = await self._catalog.others(fingerprint)
-        if self._embedding:
+        if self._embedding and self._embedding.dimension:
             self._index, self._complete = await self._catalog.index(fingerprint, self._embedding.dimension)
 
     def space(self, name: str) -> Space:
@@ -165,10 +168,10 @@ class Memory:
             return []
         try:
             [vector] = await asyncio.wait_for(self._embedding.embed([query]), _EMBED_SECONDS)
+            return await self._index.nearest(vector, scopes, _CANDIDATES)
         except (ApiError, TimeoutError) as error:
             _log.warning("recall goes by words alone: %s", error)
             return []
-        return await self._index.nearest(vector, scopes, _CANDIDATES)
 
     async def _try_to_index(self, record: Record, scope: Scope) -> None:
         if self._index is None or self._embedding is None:
@@ -188,8 +191,11 @@ class Memory:
             await self._records.indexed(sorted(alive), self._embedding.fingerprint)
 
     async def _catch_up(self) -> None:
-        if self._index is None or self._embedding is None:
+        if self._embedding is None:
             return
+        if self._index is None:
+            [vector] = await self._embedding.embed(["dimension"])
+            self._index, self._complete = await self._catalog.index(self._embedding.fingerprint, len(vector))
         while missing := await self._records.unindexed(self._embedding.fingerprint, _BATCH):
             vectors = await self._embedding.embed([record.text for record in missing])
             await self._put(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import apsw
 
+from paictl.runtime.gateway.answers import ApiError
 from paictl.runtime.gateway.database import Database
 from paictl.runtime.gateway.memory.port import Scope, Vector
 
@@ -47,7 +48,7 @@ class SqliteVectors:
 
     def _pack(self, vector: Vector) -> bytes:
         if len(vector) != self.dimension:
-            raise ValueError(f"a vector of {len(vector)} numbers does not fit an index of {self.dimension}")
+            raise ApiError(502, "model_failed", f"the embedding has {len(vector)} numbers, the index {self.dimension}")
         return array("f", vector).tobytes()
 
     def _put(self, connection: apsw.Connection, rows: Sequence[tuple[int, Scope, bytes]]) -> None:
