@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["verb"]
 
+_REVIEW = "Say --yes, or review `paictl plan --out FILE` first and run `paictl apply --plan FILE`."
+
 
 @verb_command("apply")
 @option(
@@ -71,7 +73,9 @@ def _prepare(call: Call, plan_file: str | None, plan_hash: str | None, allowed: 
         session.keep_lock()
         return applied
 
-    return Change(f"Apply this to {session.scope.target}?", act, partial(_tell, session), reviewed=bool(expect))
+    return Change(
+        f"Apply this to {session.scope.target}?", act, partial(_tell, session), reviewed=bool(expect), instead=_REVIEW
+    )
 
 
 def _tell(session: Session, applied: Applied) -> tuple[Mapping[str, object], list[str]]:

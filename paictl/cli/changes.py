@@ -32,12 +32,16 @@ _PAST: Mapping[Action, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is about to be done. ``question`` asks for it; ``reviewed``: exactly this plan was seen before (``--plan``)."""
+    """What is about to be done. ``question`` asks for it; ``reviewed``: exactly this plan was seen before (``--plan``).
+
+    ``instead`` says how to consent where nobody can be asked.
+    """
 
     question: str
     act: Callable[[Emit, Consent], Applied]
     tell: Callable[[Applied], tuple[Mapping[str, object], list[str]]]
     reviewed: bool = False
+    instead: str = ""
 
 
 def carry_out(call: Call, prepare: Callable[[], Change]) -> None:
@@ -73,20 +77,19 @@ def _consent(call: Call, change: Change, listener: Listener) -> Consent:
             asks = not (change.reviewed or call.flags.yes) and call.terminal.can_ask
             (call.terminal.alert if asks else call.terminal.note)(text)
             if not change.reviewed:
-                require_consent(call, change.question)
+                require_consent(call, change.question, instead=change.instead)
         return True
 
     return consent
 
 
-def require_consent(call: Call, question: str) -> None:
+def require_consent(call: Call, question: str, *, instead: str = "") -> None:
     """Go on after a yes; raise ``Refused`` after a no, or when nobody is there to ask."""
     if call.flags.yes:
         return
     if not call.terminal.can_ask or "-" in call.flags.files:
         raise Refused(
-            "nobody is there to consent",
-            help="Say --yes, or review `paictl plan --out FILE` first and run `paictl apply --plan FILE`.",
+            "nobody is there to consent", help=instead or "Say --yes, or run it on a terminal and answer the question."
         )
     if not call.terminal.ask(question):
         raise Refused("you said no; nothing was changed", help="`paictl plan` shows it again.")

@@ -37,7 +37,9 @@ def _lines(call: Call, explained: Explained) -> list[str]:
     lines = [f"{path}: {explained.type}{', required' if explained.required else ''}"]
     if explained.description:
         lines += ["", *wrap(explained.description, width - 2)]
-    facts = [("default", explained.default), ("choices", ", ".join(explained.choices)), ("example", explained.example)]
+    # A type that is a choice lists them already.
+    choices = "" if explained.type.startswith("one of") else ", ".join(explained.choices)
+    facts = [("default", explained.default), ("choices", choices), ("example", explained.example)]
     shown = [(name, text) for name, text in facts if text]
     lines += ["", *definitions(shown, width)] if shown else []
     if explained.children:

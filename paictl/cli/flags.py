@@ -69,12 +69,13 @@ def as_set(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
 
 
 _FILE = click.Path(allow_dash=True)
+_FORM = click.Choice(["text", "json", "yaml"])
 # In the order of the help. No flag takes a secret's value: secrets are named in the manifest and read from their places.
 _COMMON: Mapping[str, _Decorator] = {
     "files": option("-f", "--file", "files", multiple=True, type=_FILE, metavar="FILE", help="A manifest; more merge over it; - is stdin."),
     "target": option("-t", "--target", metavar="NAME", help="One of the manifest's targets."),
     "driver": option("--driver", metavar="NAME", help="Another driver than the target's; fake changes nothing real."),
-    "output": option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the result."),
+    "output": option("-o", "--output", type=_FORM, default="text", metavar="FORM", help="text, json or yaml."),
     "yes": option("-y", "--yes", is_flag=True, help="Consent without being asked."),
     "locked": option("--locked", is_flag=True, help="Resolve nothing: agent.lock as it is."),
     "offline": option("--offline", is_flag=True, help="No network: what is cached, or an error."),
@@ -146,9 +147,9 @@ def _call(common: Mapping[str, Any], files: tuple[str, ...]) -> Call:
     return Call(flags, terminal)
 
 
-def early_terminal(argv: Sequence[str]) -> Terminal:
-    """The terminal for what goes wrong before the flags are parsed: their plain forms are looked for by eye."""
-    output = os.environ.get("PAICTL_OUTPUT", "text")
+def early_terminal(argv: Sequence[str], settings: Mapping[str, object]) -> Terminal:
+    """The terminal for errors, which may come before the flags are parsed: their plain forms are looked for by eye."""
+    output = os.environ.get("PAICTL_OUTPUT", str(settings.get("output", "text")))
     for index, word in enumerate(argv):
         if word == "--" or argv[0] == "render":
             break
@@ -158,7 +159,8 @@ def early_terminal(argv: Sequence[str]) -> Terminal:
             output = word.partition("=")[2]
         elif word.startswith("-o") and not word.startswith("--"):
             output = word[2:]
-    color = "--no-color" not in argv and not os.environ.get("NO_COLOR") and not os.environ.get("PAICTL_NO_COLOR")
+    plain = (os.environ.get("NO_COLOR"), os.environ.get("PAICTL_NO_COLOR"), settings.get("no_color"))
+    color = "--no-color" not in argv and not any(plain)
     return Terminal(output=cast("Output", output) if output in {"json", "yaml"} else "text", color=color)
 
 

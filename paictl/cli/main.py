@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from paictl.cli.console.failure import Terminated, as_error, exit_code, show_error
@@ -24,11 +24,11 @@ def entry() -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     signal.signal(signal.SIGTERM, _terminate)
     argv = leading_flags(sys.argv[1:])
-    terminal = early_terminal(argv)
     try:
         return _run(argv)
     except (Exception, KeyboardInterrupt) as raised:  # noqa: BLE001 - the last fence: told or kept in a report, never a traceback
         error = as_error(raised)
+        terminal = early_terminal(argv, _settings())
         if error is None:
             return _bug(raised, argv, terminal)
         show_error(error, terminal)
@@ -40,6 +40,15 @@ def _run(argv: Sequence[str]) -> int:
         argv = ["--help"]
     result = program.main(args=list(argv), prog_name="paictl", standalone_mode=False)
     return result if isinstance(result, int) else 0
+
+
+def _settings() -> Mapping[str, object]:
+    from paictl.cli.settings import default_flags
+
+    try:
+        return default_flags()
+    except (PaictlError, OSError):
+        return {}  # what is wrong with them is the error that is being told
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

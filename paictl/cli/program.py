@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
@@ -10,8 +9,9 @@ from importlib import import_module
 import click
 
 from paictl import __version__
-from paictl.cli.console.help import definitions, page_width
+from paictl.cli.console.help import definitions, help_option, page_width
 from paictl.cli.console.table import wrap
+from paictl.cli.console.terminal import Terminal
 from paictl.cli.verbs import ALIASES, GROUPS, VERBS
 from paictl.errors import UsageError
 
@@ -54,6 +54,11 @@ class Program(click.Group):
         nearest = f"Did you mean {near[0]}? " if near else ""
         raise UsageError(f"there is no verb {name!r}", help=f"{nearest}`paictl --help` lists them.")
 
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        """The same as the verbs' own."""
+        del ctx
+        return help_option()
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs in their groups."""
         del ctx
@@ -76,13 +81,11 @@ class Program(click.Group):
 def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     del param
     if wanted:
-        sys.stdout.write(f"paictl {__version__}\n")
+        Terminal().write(f"paictl {__version__}")
         ctx.exit(0)
 
 
-_declare: Callable[[Callable[..., None]], Program] = click.group(
-    cls=Program, context_settings={"help_option_names": ["-h", "--help"]}
-)
+_declare: Callable[[Callable[..., None]], Program] = click.group(cls=Program)
 
 
 @_declare

@@ -72,6 +72,8 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
     path = lock_path(manifest)
     before = read_lock(path)
     target = before.targets.get(manifest.target, LockedTarget())
+    if rules.locked and target.runtime is None:
+        raise Refused(f"{path.name} says nothing of {manifest.target}", help=_WITHOUT_LOCKED)
     hardware = probe(places.cache_home())
     models = _models(manifest, target.models, rules, hardware, emit)
     runtime = target.runtime if target.runtime and not rules.fresh else None

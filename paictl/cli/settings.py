@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from paictl import places
-from paictl.errors import Diagnostic, ManifestError, Span
 
 __all__ = ["default_flags"]
 
@@ -32,19 +31,10 @@ def _read(path: Path) -> Mapping[str, object]:
 
     findings = Findings()
     source = parse(path.read_text(encoding="utf-8"), str(path), path.parent, findings)
+    tree = source.tree if source is not None else {}
+    for key in tree:
+        if key not in _KEYS:
+            span = source.places[key,].key if source is not None else None
+            findings.add("unknown-key", f"`{key}` can't be set in a file", span, advice=nearest(key, _KEYS, "keys"))
     findings.raise_errors(str(path))
-    if source is None:
-        return {}
-    unknown = [
-        Diagnostic(
-            code="unknown-key",
-            summary=f"`{key}` is not a flag that a file can set",
-            span=source.places[key,].key or Span(str(path), 1),
-            help=nearest(key, _KEYS, "keys"),
-        )
-        for key in source.tree
-        if key not in _KEYS
-    ]
-    if unknown:
-        raise ManifestError(f"{path} sets what can't be set there", diagnostics=unknown)
-    return source.tree
+    return tree

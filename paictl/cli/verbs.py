@@ -48,8 +48,8 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             Verb("drift", "Compare what stands with the last release", "paictl.cli.drift"),
             Verb("verify", "Try from inside what the manifest forbids", "paictl.cli.verify"),
             Verb("logs", "Show what services wrote", "paictl.cli.logs"),
-            Verb("exec", "Run a command beside a service", "paictl.cli.exec"),
-            Verb("open", "Show the agent's address, and open it", "paictl.cli.open"),
+            Verb("exec", "Run a command in a service's room", "paictl.cli.exec"),
+            Verb("open", "Show the agent's address", "paictl.cli.open"),
         ),
     ),
     (

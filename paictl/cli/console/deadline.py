@@ -12,6 +12,8 @@ from paictl.errors import Interrupted, PaictlError, PartlyApplied
 
 __all__ = ["deadline"]
 
+_GRACE_SECONDS = 5.0
+
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
@@ -28,7 +30,8 @@ def deadline(seconds: float | None) -> Iterator[None]:
         signal.raise_signal(signal.SIGTERM)
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The first ring lets running steps end; the second, like a second Ctrl-C, does not wait for them.
+    signal.setitimer(signal.ITIMER_REAL, seconds, _GRACE_SECONDS)
     try:
         yield
     except Interrupted as interrupted:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import click
 
 from paictl.cli.console.table import wrap
+from paictl.cli.console.terminal import Terminal
 
-__all__ = ["HelpPage", "VerbCommand", "definitions", "page_width"]
+__all__ = ["VerbCommand", "definitions", "help_option", "page_width"]
 
 
 def page_width() -> int:
@@ -35,17 +36,29 @@ def definitions(rows: Sequence[tuple[str, str]], width: int, column: int = 0) ->
     return lines
 
 
-class HelpPage(click.HelpFormatter):
-    """click's formatter, told the real width."""
+def help_option() -> click.Option:
+    """``-h`` and ``--help``, written as every result is: click's own would not degrade where there is no UTF-8."""
 
-    def __init__(self) -> None:
-        super().__init__(width=page_width())
+    def show(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+        del param
+        if wanted and not ctx.resilient_parsing:
+            Terminal().write(ctx.get_help())
+            ctx.exit()
+
+    return click.Option(
+        ["-h", "--help"], is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show this page."
+    )
 
 
 class VerbCommand(click.Command):
     """A command whose own flags stand before those that every verb has."""
 
     common: frozenset[str] = frozenset()
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        """Ours instead of click's."""
+        del ctx
+        return help_option()
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Usage, what it does, its own flags, the common flags."""

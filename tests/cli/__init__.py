@@ -1,0 +1,1 @@
+"""Tests of the command line, all through the real executable."""
