@@ -16,7 +16,9 @@ _INNER_PORT = 8701
 def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> Service:
     """The gateway's service; ``routes`` are the models it leads to."""
     spec = manifest.agent.spec
-    local = tuple(f"model-{name}/http" for name, route in routes.items() if route["local"])
+    endpoints = {name: str(route["endpoint"]) for name, route in routes.items()}
+    ours = tuple(f"model-{name}/http" for name, endpoint in endpoints.items() if endpoint.startswith("endpoint://"))
+    outside = {_place(endpoint) for endpoint in endpoints.values() if not endpoint.startswith("endpoint://")}
     secrets = sorted({str(route["secret"]) for route in routes.values() if route.get("secret")})
     return Service(
         name="gateway",
@@ -29,14 +31,19 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> S
         ),
         volumes=(Volume("gateway", "data/gateway", origin=manifest.origins.find(("spec", "memory"))),),
         secrets=("gateway-token", "agent-token", *secrets),
-        reaches=local,
-        egress=tuple(
-            sorted({urlsplit(str(route["endpoint"])).netloc for route in routes.values() if not route["local"]})
-        ),
+        reaches=ours,
+        egress=tuple(sorted(outside)),
         room=False,
         health=HealthCheck(endpoint="http", path="/healthz"),
         origin=manifest.origins.find(("spec", "gateway")),
     )
+
+
+def _place(url: str) -> str:
+    """``host:port`` of a URL, the scheme's own port where none is written: what a network policy needs."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:

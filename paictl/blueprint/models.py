@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Limits, Service, Weights
@@ -124,18 +125,27 @@ def _local_route(name: str, model: Model, locked: LockedModel) -> dict[str, obje
 
 def _remote_route(manifest: Manifest, model: Model) -> dict[str, object]:
     base = model.url or _PROVIDERS[model.provider or "openai"]
+    host = urlsplit(base).hostname or ""
     secret = manifest.agent.spec.secrets.get(model.secret or "")
     return {
         "task": model.task,
         "endpoint": base,
         "model": model.model or "",
-        "local": False,
+        # A server that exists already on this very machine is no more outside than one of ours.
+        "local": _is_loopback(host),
         "classes": list(model.classes) or ["public"],
         "secret": model.secret,
-        "hosts": list(secret.hosts) if secret and secret.hosts else [urlsplit(base).hostname or ""],
+        "hosts": list(secret.hosts) if secret and secret.hosts else [host],
         "context": parse_count(model.context) if model.context else 8192,
         "tools": model.tools != "off",
     }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _offers_tools(model: Model, parameters: int) -> bool:

@@ -65,13 +65,24 @@ def test_an_api_model_is_reached_by_the_gateway_only_and_its_key_is_bound_to_its
     )
     blueprint = compile_blueprint(manifest(tmp_path, spec), RESOLVED)
     gateway = blueprint.service("gateway")
-    assert gateway.egress == ("llm.example",)
+    assert gateway.egress == ("llm.example:443",)
     assert "api" in gateway.secrets
     assert all("api" not in service.secrets for service in blueprint.services if service.name != "gateway")
     wired = GatewayConfig.model_validate(wire(gateway.config.content, _address))
     assert wired.models["cloud"].hosts == ["llm.example"]
     assert wired.models["cloud"].classes == ["public"]
     assert not wired.models["cloud"].local
+
+
+@pytest.mark.parametrize(
+    ("host", "local"), [("127.0.0.1:11434", True), ("localhost:1", True), ("[::1]:1", True), ("192.0.2.1", False)]
+)
+def test_a_server_on_this_very_machine_counts_as_local(tmp_path: Path, host: str, local: bool) -> None:
+    spec = f'  models: {{chat: {{task: chat, manage: external, url: "http://{host}/v1", model: small}}}}\n'
+    gateway = compile_blueprint(manifest(tmp_path, spec), RESOLVED).service("gateway")
+    wired = GatewayConfig.model_validate(wire(gateway.config.content, _address))
+    assert wired.models["chat"].local is local
+    assert gateway.reaches == ()
 
 
 def test_a_declared_secret_that_nothing_uses_is_not_brought_to_the_target(tmp_path: Path) -> None:
