@@ -114,7 +114,7 @@ def _judge(service: Service, found: Mapping[str, Any], doors: Sequence[str]) -> 
 
 def _of_the_room(line: str, service: Service) -> bool:
     """The sandbox's own first process, and the interpreter that runs the probe."""
-    program = Path(line.split()[0]).name
+    program = Path(line.split(maxsplit=1)[0]).name
     return program in {"bwrap", "sh"} or "python" in program or service.module in line
 
 
