@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from paictl import places
-from paictl.drivers.native.disk import private_directory, read_json, remove_tree, write_json
+from paictl.drivers.native.disk import private_directory, read_json, remove_tree, sweep, write_json
 from paictl.drivers.native.kind import Act, Here, Seen
 from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.records import Record, erase, read_all
@@ -97,6 +97,8 @@ class Homes:
         _empty(layout.volatile)
         _empty(layout.socket.parent)
         layout.secrets.unlink(missing_ok=True)
+        for folder in ("keys", "models", "records", "venv"):
+            sweep(layout.root / folder)
         for record in read_all(layout, act.step.address.target):
             if not record.holds_data:
                 erase(layout, record.address, record.instance)

@@ -6,13 +6,15 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 from paictl.errors import Refused
 
-__all__ = ["clone", "private_directory", "read_json", "remove_tree", "sync_directory", "write", "write_json"]
+__all__ = ["clone", "private_directory", "read_json", "remove_tree", "sweep", "sync_directory", "write", "write_json"]
 
+_TEMPORARY = re.compile(r"\..+\.\d+(\.gone)?")
 # The kernel's refusals to link that a copy gets around.
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.ENOTSUP, errno.ENOSYS})
 
@@ -88,6 +90,16 @@ def remove_tree(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             path.rename(doomed)
             shutil.rmtree(doomed)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a kill left under the temporary names of this module. For who holds the lock that keeps others away."""
+    for path in list(folder.rglob(".*")):
+        if _TEMPORARY.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _link(source: str, destination: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import fcntl
+import hashlib
 import os
 import platform
 import py_compile
@@ -22,7 +23,7 @@ from paictl.drivers.native.records import Record
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit, Event
 
-__all__ = ["Venvs", "available", "build", "cached"]
+__all__ = ["Venvs", "add_code", "available", "build", "cached", "make_environment"]
 
 _MARKER = "paictl.json"
 _INSTALL_SECONDS = 1800
@@ -68,16 +69,23 @@ def build(digest: str, emit: Emit, address: str) -> Path:
                 f"the lock pins the runtime {digest[:12]}, which this paictl does not carry and this machine does not have",
                 help="Run `paictl lock` to take the runtime of this paictl, and apply again.",
             )
-        remove_tree(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        remove_tree(temporary)
-        try:
-            emit(Event("progress", address, {"what": "install the runtime", "done": 0, "total": 0}))
-            make_environment(temporary, requirements())
+        packages = _packages(emit, address)
+        with _appearing(path) as temporary:
+            clone(packages, temporary)
             add_code(temporary, digest)
-            temporary.rename(path)
-        finally:
-            remove_tree(temporary)
+    return path
+
+
+def _packages(emit: Emit, address: str) -> Path:
+    """The dependencies without our code: a new release of paictl mostly needs the same, and then fetches nothing."""
+    digest = hashlib.sha256(requirements().read_bytes()).hexdigest()
+    path = cached(digest)
+    with _alone(path):
+        if not _whole(path, digest):
+            emit(Event("progress", address, {"what": "install the runtime's packages", "done": 0, "total": 0}))
+            with _appearing(path) as temporary:
+                make_environment(temporary, requirements())
+                write_json(temporary / _MARKER, {"format": 1, "digest": digest})
     return path
 
 
@@ -89,23 +97,42 @@ def make_environment(path: Path, locked: Path) -> None:
         [*pip, "install", "--quiet", "--no-input", "--no-compile", "--no-deps", "--require-hashes", "-r", str(locked)],
         "can't install the runtime's packages",
     )
+    base = Path(os.path.realpath(sys.base_prefix))
+    home = "/usr/bin" if base == Path("/usr") else "/python/bin"
+    settings = f"home = {home}\ninclude-system-site-packages = false\nversion = {platform.python_version()}\n"
+    (path / "room.cfg").write_text(settings, encoding="utf-8")
+    _compile(_site(path))
 
 
 def add_code(path: Path, digest: str) -> None:
-    """Our own code, the interpreter's settings for the room, compiled files; and last the marker that says it is whole."""
-    site = _site(path)
+    """Our own code, and last the marker that says that all of it is there."""
+    package = _site(path) / "paictl"
     for name, source in runtime_code().items():
-        target = site / "paictl" / name
+        target = package / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    base = Path(os.path.realpath(sys.base_prefix))
-    home = "/usr/bin" if base == Path("/usr") else "/python/bin"
-    version = platform.python_version()
-    settings = f"home = {home}\ninclude-system-site-packages = false\nversion = {version}\n"
-    (path / "room.cfg").write_text(settings, encoding="utf-8")
-    # By hash and unchecked: a clone has other times, and nobody edits it.
-    compileall.compile_dir(site, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    write_json(path / _MARKER, {"format": 1, "digest": digest, "python": version})
+    _compile(package)
+    write_json(path / _MARKER, {"format": 1, "digest": digest, "python": platform.python_version()})
+
+
+def _compile(folder: Path) -> None:
+    # By hash and unchecked: a clone may have other times, and nobody edits it.
+    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A temporary place beside ``path`` that takes its name when the block has filled it, and is gone when it hasn't."""
+    remove_tree(path)
+    # Only what belongs to this name: its lock is held, others may be building theirs.
+    for left in path.parent.glob(f".{path.name}.*"):
+        remove_tree(left)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.rename(path)
+    finally:
+        remove_tree(temporary)
 
 
 def _whole(path: Path, digest: str) -> bool:
