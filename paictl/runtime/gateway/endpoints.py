@@ -15,6 +15,8 @@ from paictl.runtime.gateway.egress import PinnedTransport
 __all__ = ["TcpAddress", "UnixAddress", "connect", "listen", "parse"]
 
 _BACKLOG = 256
+# Shorter than model servers keep an idle connection (cpp-httplib and uvicorn: 5 s), so that none is used while it is closed.
+_IDLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def connect(endpoint: str, *, trusted: bool, timeout: httpx.Timeout) -> httpx.As
 
     An endpoint that is not ``trusted`` (not on this target) may not resolve to a private address.
     """
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=8)
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=_IDLE_SECONDS)
     if endpoint.startswith(("http://", "https://")):
         base = endpoint.rstrip("/")
         context: ssl.SSLContext | bool = True if endpoint.startswith("https://") else _no_tls()

@@ -25,6 +25,8 @@ from paictl.runtime.gateway.policy import Tokens
 __all__ = ["serve"]
 
 _GRACE_SECONDS = 5
+# Longer than any client keeps an idle connection, so that none sends into one that is being closed.
+_IDLE_SECONDS = 75
 _CONCURRENCY = 512
 _log = logging.getLogger("paictl.gateway")
 
@@ -87,6 +89,7 @@ def _server(app: ASGIApp) -> _Server:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=_CONCURRENCY,
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     return _Server(config)

@@ -116,9 +116,8 @@ class Upstreams:
         headers = {"Accept-Encoding": "identity"}
         if key:
             headers["Authorization"] = f"Bearer {key.decode('ascii')}"
-        request = client.build_request("POST", path, json=payload, headers=headers)
         try:
-            return await client.send(request, stream=True), key
+            return await _post(client, path, payload, headers), key
         except httpx.TimeoutException as error:
             raise ApiError(504, "model_timeout", f"the model {name!r} did not answer in time") from error
         except httpx.HTTPError as error:
@@ -130,6 +129,16 @@ class Upstreams:
             route = self._models[name]
             self._clients[name] = endpoints.connect(route.endpoint, trusted=route.local, timeout=_TIMEOUT)
         return self._clients[name]
+
+
+async def _post(
+    client: httpx.AsyncClient, path: str, payload: Mapping[str, Any], headers: Mapping[str, str]
+) -> httpx.Response:
+    try:
+        return await client.send(client.build_request("POST", path, json=payload, headers=headers), stream=True)
+    except httpx.RemoteProtocolError:
+        # A kept connection was closed under us before a byte of an answer: once more, on a new one.
+        return await client.send(client.build_request("POST", path, json=payload, headers=headers), stream=True)
 
 
 def _translate(route: ModelRoute, body: Mapping[str, Any]) -> dict[str, Any]:

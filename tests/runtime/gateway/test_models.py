@@ -75,6 +75,15 @@ def test_each_piece_of_a_stream_is_passed_on_before_the_next_one_exists(
     assert "from" in text
 
 
+def _read_request(connection: socket.socket) -> None:
+    with connection.makefile("rb") as file:
+        length = 0
+        while (line := file.readline().strip().lower()) != b"":
+            if line.startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        file.read(length)
+
+
 def assert_soon(event: threading.Event) -> None:
     assert event.wait(10), "the first piece was held back"
 
@@ -118,6 +127,29 @@ def test_a_server_that_does_not_listen_is_502(start_gateway: StartGateway) -> No
     with gateway.agent() as agent:
         down = agent.post("/v1/chat/completions", json=ASK)
     assert (down.status_code, down.json()["error"]["code"]) == (502, "model_unavailable")
+
+
+def test_a_connection_that_the_server_closed_meanwhile_costs_nothing(start_gateway: StartGateway) -> None:
+    said = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gateway = start_gateway(models={"chat": local_model(f"http://127.0.0.1:{server.getsockname()[1]}/v1")})
+
+        def serve() -> None:
+            first, _ = server.accept()
+            with first:
+                _read_request(first)
+                first.sendall(said)
+                _read_request(first)  # the second request comes on the kept connection, and finds it closed
+            second, _ = server.accept()
+            with second:
+                _read_request(second)
+                second.sendall(said)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with gateway.agent() as agent:
+            assert [agent.post("/v1/chat/completions", json=ASK).status_code for _ in range(2)] == [200, 200]
+        serving.join(5)
 
 
 @pytest.mark.parametrize(
