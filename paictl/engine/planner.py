@@ -112,21 +112,26 @@ class _Planner:
             instance = _instance(case.label, None) if case.beside else ""
             self._add(case, "create", causes.GONE if record is not None else causes.ABSENT, instance=instance)
         else:
-            current = case.current()
-            self.retired.extend((resource.address, observed) for observed in mine if observed is not current)
-            self._mend(case, current)
+            self._mend(case, self._keep_one(case))
 
     def _run(self, case: _Case) -> None:
         """A one-shot: once per spec. What is remembered counts even when the target has cleaned it away."""
+        last = self._keep_one(case) if case.mine else None
+        fits = last is not None and case.fits(last.fingerprint)
         remembered = case.record is not None and case.fits(case.record.fingerprint)
-        last = next((observed for observed in case.mine if case.fits(observed.fingerprint)), None)
-        if remembered or (last is not None and last.health.state == "healthy"):
+        if remembered or (fits and last is not None and last.health.state == "healthy"):
             self.unchanged += 1
-        elif last is not None:
+        elif fits:
             self._add(case, "run", causes.UNDONE, last)
         else:
-            anew = bool(case.mine) or case.record is not None
-            self._add(case, "run", causes.RUN_ANEW if anew else causes.NOT_RUN, next(iter(case.mine), None))
+            anew = last is not None or case.record is not None
+            self._add(case, "run", causes.RUN_ANEW if anew else causes.NOT_RUN, last)
+
+    def _keep_one(self, case: _Case) -> Observed:
+        """Of several that stand at one address, the one to go on with; the others are to be removed."""
+        current = case.current()
+        self.retired.extend((case.resource.address, observed) for observed in case.mine if observed is not current)
+        return current
 
     def _mend(self, case: _Case, current: Observed) -> None:
         """Something of ours stands there: leave it, change it in place, or replace it."""

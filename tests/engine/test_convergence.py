@@ -91,7 +91,7 @@ def _desired(nodes: list[_Node]) -> dict[str, dict[str, object]]:
 
 def _meddle(bench: Bench, meddling: _Meddling) -> None:
     world = bench.world
-    things = sorted(world.things.values(), key=lambda thing: thing.key)
+    things = sorted((thing for thing in world.things.values() if thing.owner == "mine"), key=lambda thing: thing.key)
     if not things:
         return
     thing = things[meddling.thing % len(things)]

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from paictl.blueprint.types import Blueprint
+from paictl.blueprint.types import Blueprint, Wiring
 from paictl.drivers.fake.faults import Faults
-from paictl.drivers.fake.render import render
+from paictl.drivers.fake.render import render, wiring
 from paictl.drivers.fake.world import Thing, World
 from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.inventory import address_from_text
@@ -123,6 +123,10 @@ class FakeDriver:
         del scope, follow
         lines = [effect for effect in self.world.effects if effect.partition("@")[0].endswith(f" service/{service}")]
         yield from lines[-tail:] if tail else ()
+
+    def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
+        del blueprint, service
+        return wiring
 
     def reach(self, blueprint: Blueprint) -> Reach:
         _, endpoint = blueprint.public

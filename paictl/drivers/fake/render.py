@@ -9,12 +9,17 @@ from dataclasses import asdict
 from paictl.blueprint.types import Blueprint, Service, wire
 from paictl.engine.model import Address, DataEffect, Probe, Resource
 
-__all__ = ["render"]
+__all__ = ["render", "wiring"]
 
 
 def render(blueprint: Blueprint) -> tuple[Resource, ...]:
     """Every resource, in no particular order."""
     return tuple(_Renderer(blueprint).resources())
+
+
+def wiring(service: str, endpoint: str) -> str:
+    """Where an endpoint is in a fake world."""
+    return f"fake:{service}/{endpoint}"
 
 
 class _Renderer:
@@ -50,7 +55,7 @@ class _Renderer:
                 holds_data=volume.holds_data,
                 origin=volume.origin,
             )
-        content = wire(service.config.content, lambda name, endpoint: f"fake:{name}/{endpoint}")
+        content = wire(service.config.content, wiring)
         yield Resource(
             self._at("file", service.name), {"path": service.config.path, "content": content}, origin=service.origin
         )
