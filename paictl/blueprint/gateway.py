@@ -59,8 +59,7 @@ def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]
             "embed": spec.memory.embed,
             "spaces": {name: space.model_dump(by_alias=True) for name, space in spec.memory.spaces.items()},
         },
-        "permissions": spec.permissions.model_dump(exclude={"budget"}),
-        "budget": spec.permissions.budget.model_dump(),
+        "permissions": spec.permissions.model_dump(),
     }
 
 

@@ -157,7 +157,7 @@ class Session:
         spec = self.manifest.agent.spec
         schedules = {name: workflow.schedule for name, workflow in spec.workflows.items() if workflow.schedule}
         lasting = frozenset(name for name, space in spec.memory.spaces.items() if space.retain == "forever")
-        guard = Guard(spec.continuity, self.reach, schedules, lasting, emit)
+        guard = Guard(spec.continuity, self.reach, schedules, spec.permissions.digest(), lasting, emit)
 
         def agreed(plan: Plan) -> bool:
             agrees = consent(plan)

@@ -38,13 +38,14 @@ class _Before:
 class Guard:
     """The checks of one manifest against one agent.
 
-    ``reach`` finds the gateway each time (its token may be new after a change); ``schedules`` are those declared, and
-    ``lasting`` the spaces whose memories never expire.
+    ``reach`` finds the gateway each time (its token may be new after a change); ``schedules`` and ``permissions`` (a digest)
+    are those declared, and ``lasting`` the spaces whose memories never expire.
     """
 
     declared: Continuity
     reach: Callable[[], Reach]
     schedules: Mapping[str, str]
+    permissions: str
     lasting: frozenset[str]
     emit: Emit = ignore
     _before: _Before | None = field(default=None, init=False)
@@ -73,6 +74,8 @@ class Guard:
         before = self._before.state if self._before else None
         if "schedules" in checks and dict(now.schedules) != dict(self.schedules):
             yield f"schedules (declared {dict(self.schedules)}, live {dict(now.schedules)})"
+        if "permissions" in checks and now.permissions != self.permissions:
+            yield "permissions (the gateway does not enforce those declared)"
         if before is None:
             return
         if "identity" in checks and now.identity != before.identity:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -113,6 +115,11 @@ class Permissions(Strict):
         description="What may be used up.",
         examples=[{"tokens": "2M/day", "money": "2 USD/day", "calls": "5000/day"}],
     )
+
+    def digest(self) -> str:
+        """Changes when somebody may do something else than before: what the gateway says it enforces, and continuity compares."""
+        rules = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return "sha256:" + hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 
 class Workflow(Strict):

@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from paictl.manifest.models import Budget, ClassName, Permissions, Space
+from paictl.manifest.models import ClassName, Permissions, Space
 
 __all__ = [
     "AgentConfig",
@@ -90,7 +90,6 @@ class GatewayConfig(_Config):
     routing: dict[str, list[str]] = Field(default_factory=dict, description="task -> models in order.")
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
     permissions: Permissions = Field(default_factory=Permissions)
-    budget: Budget = Field(default_factory=Budget)
     release: str = Field(default="", description="A digest of everything that was applied; shown by /healthz.")
 
 

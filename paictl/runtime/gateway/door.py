@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +54,7 @@ class Door:
             metrics=metrics,
             audit=AuditLog(Path(config.audit), identity, metrics),
             policy=Policy(config.permissions, config.owner),
-            ledger=Ledger(store.with_name("ledger.db"), limits(config.budget, config.permissions.budget)),
+            ledger=Ledger(store.with_name("ledger.db"), limits(config.permissions.budget)),
             memory=Memory(store, config.memory.spaces, _embedding(config, upstreams)),
             upstreams=upstreams,
             conversations=Conversations(config.owner),
@@ -96,11 +95,6 @@ class Door:
         self.memory.space(space)
         verdict = self.policy.decide(self.conversations.of(session).principal, action, space)
         return Verdict(verdict.allowed, f"spec.memory.spaces.{space}, {verdict.rule}")
-
-    def permissions_digest(self) -> str:
-        """Changes when somebody may do something else than before."""
-        rules = self.config.permissions.model_dump_json(by_alias=True) + self.config.budget.model_dump_json()
-        return "sha256:" + hashlib.sha256(rules.encode()).hexdigest()
 
 
 def _embedding(config: GatewayConfig, upstreams: Upstreams) -> Embedding | None:

@@ -67,16 +67,14 @@ class Run:
     detail: str
 
 
-def limits(*budgets: Budget) -> list[Limit]:
+def limits(budget: Budget) -> list[Limit]:
     """The countable limits of a manifest."""
-    found: dict[str, Limit] = {}
-    for budget in budgets:
-        for unit, rate in (("calls", budget.calls), ("tokens", budget.tokens)):
-            if rate is not None:
-                most, period = parse_rate(rate)
-                rule = f"spec.permissions.budget.{unit}: {rate}"
-                found[rule] = Limit("calls" if unit == "calls" else "tokens", most, period, rule)
-    return list(found.values())
+    units: tuple[tuple[Unit, str | None], ...] = (("calls", budget.calls), ("tokens", budget.tokens))
+    return [
+        Limit(unit, *parse_rate(rate), rule=f"spec.permissions.budget.{unit}: {rate}")
+        for unit, rate in units
+        if rate is not None
+    ]
 
 
 class Ledger:

@@ -77,7 +77,7 @@ class ModelProxy:
 
     def _unpriced(self, route: ModelRoute) -> bool:
         config = self._door.config
-        return not route.local and (config.budget.money or config.permissions.budget.money) is not None
+        return not route.local and config.permissions.budget.money is not None
 
     async def _admit(self, request: Request, body: Mapping[str, Any], choice: Choice, tokens: int) -> _Spending:
         audit, headers = self._door.audit, request.headers

@@ -65,7 +65,7 @@ class _Outer:
                 "release": door.config.release,
                 "memory": {"records": await door.memory.counts()},
                 "schedules": hello.schedules if hello else {},
-                "permissions": door.permissions_digest(),
+                "permissions": door.config.permissions.digest(),
                 "agent_ready": door.work.ready,
             }
         )

@@ -26,7 +26,7 @@ def burst(gateway: GatewayProcess, count: int) -> list[httpx.Response]:
 def test_a_burst_of_200_gets_exactly_what_the_budget_holds_also_after_a_kill(
     start_gateway: StartGateway, model: Upstream
 ) -> None:
-    gateway = start_gateway(models={"chat": local_model(model.endpoint)}, budget={"calls": "50/month"})
+    gateway = start_gateway(models={"chat": local_model(model.endpoint)}, permissions={"budget": {"calls": "50/month"}})
     answers = burst(gateway, 200)
     assert sorted(answer.status_code for answer in answers) == [200] * 50 + [429] * 150
     refused = next(answer for answer in answers if answer.status_code == 429)
@@ -60,7 +60,8 @@ def test_money_that_cannot_be_counted_is_not_spent(start_gateway: StartGateway, 
     with running() as api:
         cloud = {"task": "chat", "endpoint": api.endpoint, "model": "m", "local": False, "classes": ["private"]}
         gateway = start_gateway(
-            models={"cloud": cloud, "small": local_model(model.endpoint)}, budget={"money": "2 USD/day"}
+            models={"cloud": cloud, "small": local_model(model.endpoint)},
+            permissions={"budget": {"money": "2 USD/day"}},
         )
         with gateway.agent() as agent:
             refused = agent.post("/v1/chat/completions", json=ASK | {"model": "cloud"})
