@@ -15,7 +15,7 @@ from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.records import Record, erase, read_all
 from paictl.errors import Refused
 
-__all__ = ["HOME", "Directories", "Homes", "claim", "owner", "retire"]
+__all__ = ["HOME", "Directories", "Homes", "claim", "must_be_readable", "owner", "retire"]
 
 HOME = "home"
 _FOLDERS = (
@@ -68,6 +68,22 @@ def retire(layout: Layout) -> None:
     if any(path.is_file() for folder in _FOLDERS for path in (layout.root / folder).rglob("*")):
         return
     remove_tree(layout.root)
+
+
+def must_be_readable(layout: Layout) -> None:
+    """Raise ``OSError`` for a folder of ours that can't be read: what would be found there would look like nothing.
+
+    Asked once and explicitly, since later Pythons answer "it does not exist" for what may not be looked at.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for folder in (layout.root, layout.secrets):
+        for _, folders, _ in os.walk(folder, onerror=fail):
+            # What agents keep and software that is compared by its marker alone: large, and none of it is looked at.
+            folders[:] = [one for one in folders if one not in {"data", "venv"}]
 
 
 class Homes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from paictl.blueprint.types import Blueprint, Wiring
 from paictl.clock import Clock, SystemClock
 from paictl.drivers.native import logs, preflight, records
-from paictl.drivers.native.directories import HOME, Directories, Homes, claim, owner, retire
+from paictl.drivers.native.directories import HOME, Directories, Homes, claim, must_be_readable, owner, retire
 from paictl.drivers.native.disk import read_json, write_json
 from paictl.drivers.native.files import Files
 from paictl.drivers.native.health import service_health
@@ -71,6 +71,7 @@ class NativeDriver:
     def observe(self, scope: Scope) -> Observation:
         layout = Layout.of(scope.agent)
         try:
+            must_be_readable(layout)
             return Observation(tuple(self._standing(layout, scope)))
         except OSError as error:
             raise Unreachable(

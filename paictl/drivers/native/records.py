@@ -76,14 +76,23 @@ def read(layout: Layout, address: Address, instance: str = "") -> Record | None:
 
 def read_all(layout: Layout, target: str) -> Iterator[Record]:
     """Every record; a damaged one counts as none, and what it told of is made again."""
-    for path in sorted((layout.root / "records").glob("*/*.json")):
-        if content := read_json(path):
-            yield _record(content, target)
+    for folder in _entries(layout.root / "records"):
+        for path in _entries(folder):
+            if path.suffix == ".json" and (content := read_json(path)):
+                yield _record(content, target)
 
 
 def erase(layout: Layout, address: Address, instance: str = "") -> None:
     """Forget it."""
     _path(layout, address, instance).unlink(missing_ok=True)
+
+
+def _entries(folder: Path) -> list[Path]:
+    # Not glob: it takes a directory that can't be read for an empty one.
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _path(layout: Layout, address: Address, instance: str) -> Path:

@@ -211,14 +211,27 @@ def test_a_unit_of_the_same_name_that_is_not_ours_is_told_apart(world: World) ->
 
 
 @pytest.mark.promise(4)
+@pytest.mark.parametrize(
+    "path", ["records", "records/service", "config/door", "supervisor/services", "keys", "secrets"]
+)
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads everything; run the tests as a user to see it")
-def test_what_can_t_be_read_is_unreachable(standing: World) -> None:
-    standing.layout.root.joinpath("records").chmod(0)
+def test_what_may_not_be_read_is_unreachable(standing: World, path: str) -> None:
+    closed = standing.layout.root / path
+    closed.chmod(0)
     try:
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match="can't be read"):
             standing.driver.observe(standing.scope)
     finally:
-        standing.layout.root.joinpath("records").chmod(0o700)
+        closed.chmod(0o700)
+
+
+@pytest.mark.promise(4)
+def test_what_can_t_be_read_is_unreachable(standing: World) -> None:
+    path = standing.layout.root / "records/service/inner.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Unreachable, match="can't be read"):
+        standing.driver.observe(standing.scope)
 
 
 @pytest.mark.promise(16)
