@@ -76,7 +76,12 @@ class Driver(Protocol):
         ...
 
     def act(self, step: Step, *, secrets: SecretReader, emit: Emit) -> None:
-        """Carry out one step. Safe to repeat after a crash at any point of it."""
+        """Carry out one step. Safe to repeat after a crash at any point of it.
+
+        Returns when the effect is there; the executor then probes until it is healthy. A ``run`` returns when the job has
+        succeeded. An update without changes makes it run, and leaves alone what runs already. Raises ``PaictlError``, with
+        the last log lines where there are some.
+        """
         ...
 
     def probe(self, resource: Resource) -> Health:

@@ -65,6 +65,7 @@ class _Execution:
     waiting: dict[str, set[str]] = field(default_factory=dict)
     followers: dict[str, list[Step]] = field(default_factory=dict)
     running: dict[str, Step] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
     done: list[Step] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     signal: int = 0
@@ -126,8 +127,8 @@ class _Execution:
         for one in ended:
             self.crew.on_point("after-end", one.step.id)
         for step in starting:
-            self.running[step.id] = step
-            self._say("step-begin", step, {"action": step.action, "cause": step.cause, "step": step.id})
+            self.running[step.id], self.begun[step.id] = step, self.crew.clock.monotonic()
+            self._say("step-begin", step, {"cause": step.cause})
             self.tasks.put(step)
 
     @property
@@ -136,12 +137,13 @@ class _Execution:
 
     def _account(self, one: _Ended) -> None:
         del self.running[one.step.id]
+        seconds = round(self.crew.clock.monotonic() - self.begun[one.step.id], 3)
         if one.reason:
             self.failed.append(Failure(one.step, one.reason, one.error))
-            self._say("step-end", one.step, {"ok": False, "reason": one.reason, "step": one.step.id})
+            self._say("step-end", one.step, {"ok": False, "reason": one.reason, "seconds": seconds})
             return
         self.done.append(one.step)
-        self._say("step-end", one.step, {"ok": True, "action": one.step.action, "step": one.step.id})
+        self._say("step-end", one.step, {"ok": True, "seconds": seconds})
         for follower in self.followers.get(one.step.id, ()):
             needs = self.waiting[follower.id]
             needs.discard(one.step.id)
@@ -170,13 +172,21 @@ class _Execution:
             self._emit(Event("warning", data={"code": "interrupted", "text": text}))
 
     def _outcome(self) -> Outcome:
+        """What was done, what failed, what was not started: told to whoever listens, and returned."""
         left = [
             Failure(step, "interrupted; whether it had its effect, the next plan tells")
             for step in self.running.values()
         ]
         ended = {step.id for step in self.done} | {failure.step.id for failure in (*self.failed, *left)}
         untouched = tuple(step for step in self.plan.steps if step.id not in ended)
-        return Outcome(tuple(self.done), (*self.failed, *left), untouched, self.signal, self.trouble)
+        outcome = Outcome(tuple(self.done), (*self.failed, *left), untouched, self.signal, self.trouble)
+        data = {
+            "done": [step.id for step in outcome.done],
+            "failed": [failure.step.id for failure in outcome.failed],
+            "not_started": [step.id for step in outcome.not_started],
+        }
+        self._emit(Event("outcome", data=data))
+        return outcome
 
     def _work(self) -> None:
         while (step := self.tasks.get()) is not None:
@@ -200,7 +210,7 @@ class _Execution:
         return gate.wait(step.resource, step.resource.probe)
 
     def _say(self, kind: str, step: Step, data: dict[str, object]) -> None:
-        self._emit(Event(kind, str(step.address), data))
+        self._emit(Event(kind, str(step.address), {"step": step.id, "action": step.action, **data}))
 
     def _emit(self, event: Event) -> None:
         """Listeners are written for one thread."""

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -131,6 +132,12 @@ def test_a_failure_stops_new_steps_and_the_next_apply_goes_on_from_there(bench: 
         "run job/migrate failed: the fake was told to fail run:job/migrate. Tell it otherwise\n"
         "2 steps done, 1 failed (job/migrate), 1 not started"
     )
+    told = bench.events[-1]
+    assert told.type == "outcome"
+    assert told.data["failed"] == ["run:job/migrate"]
+    assert told.data["not_started"] == ["create:service/agent"]
+    model = next(step.id for step in bench.reconciler().plan_destroy().steps if step.address == at("service/model"))
+    assert {"create:volume/memory", model.replace("delete", "create")} == set(cast("list[str]", told.data["done"]))
     assert bench.reconciler().status().unfinished == (at("job/migrate"),)
     applied = bench.reconciler().apply(wanting(small_graph()))
     assert lines(applied.plan) == [
