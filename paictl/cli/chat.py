@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from paictl.cli.console.flow import Flow
+from paictl.cli.console.table import wrap
 from paictl.cli.flags import Call, option, verb_command
 from paictl.errors import PaictlError, UsageError
 
@@ -44,17 +46,19 @@ def verb(call: Call, text: tuple[str, ...], conversation: str | None) -> None:
 def _say(call: Call, reach: Reach, message: str, conversation: str) -> None:
     from paictl.engine import door
 
-    pieces: list[str] = []
-    for piece in door.stream(reach, message, session=conversation):
-        pieces.append(piece)
-        if call.terminal.output == "text":
-            call.terminal.stream(piece)
-    answer = "".join(pieces)
-    if call.terminal.output == "text":
-        if not answer.endswith("\n"):
-            call.terminal.write()
+    pieces = door.stream(reach, message, session=conversation)
+    if call.terminal.output != "text":
+        answer = "".join(pieces)
+        call.terminal.result({"format": "1", "answer": answer, "session": conversation or None}, lambda: "")
         return
-    call.terminal.result({"format": "1", "answer": answer, "session": conversation or None}, lambda: "")
+    flow, last = Flow(call.terminal.stream, call.terminal.width), ""
+    try:
+        for last in pieces:
+            flow.add(last)
+    finally:
+        flow.end()
+    if not last.endswith("\n"):
+        call.terminal.write()
 
 
 def _talk(call: Call, reach: Reach, agent: str, conversation: str | None) -> None:
@@ -64,9 +68,8 @@ def _talk(call: Call, reach: Reach, agent: str, conversation: str | None) -> Non
 
         readline.set_auto_history(True)
     terminal = call.terminal
-    terminal.note(
-        terminal.style(f"{agent} at {reach.url}. Ctrl-D ends the conversation.", stream=terminal.err, dim=True)
-    )
+    for line in wrap(f"{agent} at {reach.url}. Ctrl-D ends the conversation.", terminal.err_width):
+        terminal.note(terminal.style(line, stream=terminal.err, dim=True))
     name = conversation or f"cli-{uuid.uuid4().hex[:12]}"
     try:
         _rounds(call, reach, name)

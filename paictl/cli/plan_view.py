@@ -10,6 +10,7 @@ from typing import TextIO
 
 from paictl.cli.console.table import cell_width, wrap
 from paictl.cli.console.terminal import Terminal
+from paictl.engine.causes import ABSENT, DESTROYED
 from paictl.engine.model import Action, Address, Change, DataEffect, Plan, Step
 
 __all__ = ["byte_count", "plan_document", "plan_lines", "summary_sentence"]
@@ -108,23 +109,36 @@ def plan_lines(plan: Plan, terminal: Terminal, stream: TextIO | None = None) -> 
 
 def _step_lines(step: Step, page: _Page, action: int, address: int) -> Iterator[str]:
     verb = page.style(f"{step.action:<{action}}", fg=_COLORS[step.action])
-    lead = f"  {verb}  {step.address!s:<{address}}"
-    room = page.width - cell_width(lead) - 2 if page.width else 0
-    cause = step.cause + (", with downtime" if step.downtime else "")
-    if page.width and room < 24:
-        yield lead.rstrip()
-        for line in wrap(cause, page.width - 6):
-            yield " " * 6 + line
-    else:
-        first, *rest = wrap(cause, room)
-        yield f"{lead}  {first}".rstrip()
-        for line in rest:
-            yield " " * (cell_width(lead) + 2) + line
+    yield from _beside(f"  {verb}  {step.address!s:<{address}}", _cause(step), page.width)
     shown = step.changes if page.detail else step.changes[:8]
     for change in shown:
         yield from _change_lines(change, page)
     if len(step.changes) > len(shown):
         yield f"{' ' * 6}and {len(step.changes) - len(shown)} more changes; -v shows them"
+
+
+def _beside(lead: str, text: str, width: int) -> Iterator[str]:
+    """The text in a column of its own where there is room for one, else close behind the lead, else below it."""
+    room = width - cell_width(lead) - 2
+    if not width or cell_width(text) <= room or room >= 24:
+        first, *rest = wrap(text, room if width else 0)
+        yield f"{lead}  {first}".rstrip()
+        yield from (" " * (cell_width(lead) + 2) + line for line in rest)
+    elif cell_width(lead.rstrip()) + 2 + cell_width(text) <= width:
+        yield f"{lead.rstrip()}  {text}"
+    else:
+        yield lead.rstrip()
+        yield from (" " * 6 + line for line in wrap(text, width - 6))
+
+
+def _cause(step: Step) -> str:
+    """Why, without what the action says already: what is created does not exist, what is destroyed goes with the rest."""
+    cause = step.cause
+    for known in (ABSENT, DESTROYED):
+        if cause.startswith(known):
+            cause = cause.removeprefix(known).strip(" ()")
+    downtime = "with downtime" if step.downtime else ""
+    return ", ".join(part for part in (cause, downtime) if part)
 
 
 def _change_lines(change: Change, page: _Page) -> Iterator[str]:

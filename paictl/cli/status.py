@@ -45,7 +45,7 @@ def _document(session: Session, status: Status) -> dict[str, object]:
 
 def _row_document(resource: ResourceStatus) -> dict[str, object]:
     return {
-        "name": resource.address.name,
+        "name": _name(resource),
         "state": resource.state,
         "healthy": resource.health.state == "healthy",
         "since": resource.since or None,
@@ -53,6 +53,11 @@ def _row_document(resource: ResourceStatus) -> dict[str, object]:
         "url": resource.url or None,
         "detail": resource.health.detail,
     }
+
+
+def _name(resource: ResourceStatus) -> str:
+    """A service by its name; what stands behind services by its address."""
+    return resource.address.name if resource.address.kind == "service" else str(resource.address)
 
 
 def _worth_telling(resource: ResourceStatus) -> bool:
@@ -89,9 +94,8 @@ def _lines(call: Call, session: Session, status: Status) -> list[str]:
 
 
 def _row(call: Call, resource: ResourceStatus) -> tuple[str, str, str, str]:
-    name = resource.address.name if resource.service else str(resource.address)
     state = call.terminal.style(resource.state, fg=_COLORS.get(resource.state, "red"))
-    return name, state, _ago(resource.since), resource.url
+    return _name(resource), state, _ago(resource.since), resource.url
 
 
 def _notes(session: Session, status: Status) -> list[str]:
