@@ -24,6 +24,7 @@ _FLOOR = (
     "errors.py",
     "events.py",
     "places.py",
+    "sandbox.py",
     "manifest/__init__.py",
     "manifest/conduct.py",
     "manifest/models.py",

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paictl.runtime.room import ROOM_PYTHON, Room, bubblewrap, read_room
+from paictl.sandbox import namespaces
 
 __all__ = ["main", "prepare"]
 
@@ -112,14 +113,15 @@ def _become(room: Room, root: Path, command: list[str], extra: list[str]) -> Non
         os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
     if shutil.which("bwrap") is None:
         raise FileNotFoundError("bubblewrap is not installed; install the package `bubblewrap`")
-    prefix = bubblewrap(room, root, os.environ.get("PAICTL_MARK", ""))
-    os.execvp(prefix[0], [prefix[0], *extra, *prefix[1:], *command])  # noqa: S606
+    prefix = bubblewrap(room, root, os.environ.get("PAICTL_MARK", ""), namespaces())
+    os.execvp(prefix[0], [*prefix, *extra, "--", *command])  # noqa: S606
 
 
 def _run(module: str, rest: Sequence[str], processes: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if processes:
-        # Counted per user and user namespace (Linux 5.14), so only set in a room, where it counts this service alone.
+    if processes and os.getuid() != 0:
+        # Counted per user and user namespace (Linux 5.14), so only set where it counts this service alone: not for root,
+        # who has no user namespace of its own in the room and is counted with everything else of root's.
         _limit(resource.RLIMIT_NPROC, processes)
     sys.argv = [module, *rest]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paictl.sandbox import Namespaces
+
 __all__ = ["ROOM_PYTHON", "Room", "bubblewrap", "read_room"]
 
 ROOM_PYTHON = "/venv/bin/python"
@@ -57,12 +59,10 @@ def read_room(root: Path, service: str) -> Room:
     return Room(**fields)
 
 
-def bubblewrap(room: Room, root: Path, mark: str) -> list[str]:
-    """The command up to what is to run in the room. ``mark`` tells whose process it is, to whoever looks from outside."""
-    command = ["bwrap", "--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--cap-drop", "ALL"]
-    command += ["--uid", "1000", "--gid", "1000", "--hostname", room.service, "--clearenv"]
-    if room.network:
-        command.append("--share-net")
+def bubblewrap(room: Room, root: Path, mark: str, made: Namespaces) -> list[str]:
+    """The command up to further options, ``--`` and what is to run. ``mark`` tells whose process it is, to whoever looks from outside."""
+    command = [*made.prefix, "bwrap", *made.options(network=room.network)]
+    command += ["--die-with-parent", "--cap-drop", "ALL", "--hostname", room.service, "--clearenv"]
     for name, value in _environment(mark).items():
         command += ["--setenv", name, value]
     command += [*_system(), *_interpreter()]
@@ -74,7 +74,7 @@ def bubblewrap(room: Room, root: Path, mark: str) -> list[str]:
     for path in room.write:
         command += ["--bind", str(root / path), f"{_ROOT}/{path}"]
     # Last, since it seals the directories that the mounts above needed.
-    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", _ROOT, "--"]
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", _ROOT]
 
 
 def _environment(mark: str) -> dict[str, str]:
@@ -104,8 +104,8 @@ def _system() -> list[str]:
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm"]  # noqa: S108
     # The kernel's switches belong to root by their owner, without any capability: so they do to an agent that root runs.
-    for path in _KERNEL_SWITCHES:
-        command += ["--ro-bind-try", path, path]
+    for switches in _KERNEL_SWITCHES:
+        command += ["--ro-bind-try", switches, switches]
     # Numerical libraries ask it for the shape of the processor, and some refuse to start without.
     command += ["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
     return [*command, "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108

@@ -15,6 +15,7 @@ from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.processes import marked
 from paictl.drivers.native.venvs import available, cached
 from paictl.errors import Refused
+from paictl.sandbox import namespaces
 
 __all__ = ["check"]
 
@@ -60,7 +61,8 @@ def _sandbox() -> None:
     version = tuple(int(part) for part in re.findall(r"\d+", said)[:2])
     if version < _BWRAP_SINCE:
         raise Refused(f"{said.strip() or 'bubblewrap'} is too old to confine the agent: 0.8 is needed", help=help_)
-    command = ["bwrap", "--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL", "--uid", "1000"]
+    made = namespaces()
+    command = [*made.prefix, "bwrap", *made.options(network=False), "--cap-drop", "ALL"]
     command += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
     tried = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BWRAP_SECONDS)
     if tried.returncode != 0:
