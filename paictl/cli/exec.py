@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from paictl.cli.flags import Call, verb_command
+from paictl.cli.flags import Call, option, verb_command
 from paictl.errors import UsageError
 
 __all__ = ["verb"]
@@ -15,7 +15,8 @@ __all__ = ["verb"]
 @verb_command("exec", takes_file=False)
 @click.argument("service")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def verb(call: Call, service: str, command: tuple[str, ...]) -> int:
+@option("-i", "--stdin", "wants_stdin", is_flag=True, help="Hand standard input on to the command.")
+def verb(call: Call, service: str, command: tuple[str, ...], wants_stdin: bool) -> int:
     """Run a command as the service would: the same room, the same files, the same one door.
 
     For example: paictl exec agent -- python -c "import socket; socket.create_connection(('192.0.2.1', 443), 2)"
@@ -27,7 +28,7 @@ def verb(call: Call, service: str, command: tuple[str, ...]) -> int:
     session = open_session(call)
     if service not in session.services():
         raise UsageError(f"there is no service {service!r}", help=f"There are {', '.join(session.services())}.")
-    stdin = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
+    stdin = sys.stdin.buffer.read() if wants_stdin else b""
     result = session.driver.run_in_room(session.blueprint(), service, command, stdin)
     stdout, stderr = result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
     if call.terminal.output == "text":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import click
@@ -83,7 +85,7 @@ _COMMON: Mapping[str, _Decorator] = {
     "timeout": option("--timeout", type=Seconds(), metavar="TIME", help="Give up after this long: 90s, 10m."),
     "lock_timeout": option("--lock-timeout", type=Seconds(), metavar="TIME", help="Wait this long for another paictl."),
     "no_color": option("--no-color", is_flag=True, help="No colours; NO_COLOR says the same."),
-    "verbose": option("-v", "--verbose", count=True, help="Say more; twice for still more."),
+    "verbose": option("-v", "--verbose", is_flag=True, help="Say more."),
     "quiet": option("-q", "--quiet", is_flag=True, help="Nothing but results and errors."),
 }  # fmt: skip
 
@@ -142,9 +144,17 @@ def _call(common: Mapping[str, Any], files: tuple[str, ...]) -> Call:
     terminal = Terminal(
         output=common["output"],
         color=not common["no_color"] and not os.environ.get("NO_COLOR"),
-        verbosity=-1 if common["quiet"] else common["verbose"],
+        verbosity=-1 if common["quiet"] else int(common["verbose"]),
     )
+    warnings.showwarning = partial(_tell, terminal)
     return Call(flags, terminal)
+
+
+def _tell(terminal: Terminal, message: Warning | str, category: type[Warning], *place: object) -> None:
+    """What libraries of ours warn of is for the person; what others warn of is for the tests, where it is an error."""
+    del place
+    if category.__module__.startswith("paictl."):
+        terminal.note(f"warning: {message}")
 
 
 def early_terminal(argv: Sequence[str], settings: Mapping[str, object]) -> Terminal:

@@ -35,7 +35,7 @@ def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -
     options = Options(**allowed)
     with watched(call) as emit:
         plan = session.reconciler(emit).plan(lambda: session.desired(emit, download=out is not None), options)
-    document = plan_document(plan)
+    document = plan_document(plan, session.manifest.warnings)
     call.terminal.result(document, lambda: plan_lines(plan, call.terminal))
     if out is not None:
         Path(out).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from paictl.cli.console.failure import diagnostic_document
 from paictl.cli.console.table import cell_width, wrap
 from paictl.cli.console.terminal import Terminal
 from paictl.engine.causes import ABSENT, DESTROYED
 from paictl.engine.model import Action, Address, Change, DataEffect, Plan, Step
+from paictl.errors import Diagnostic
 
 __all__ = ["byte_count", "plan_document", "plan_lines", "summary_sentence"]
 
@@ -45,8 +47,8 @@ class _Page:
         return not self.width or self.width >= 60
 
 
-def plan_document(plan: Plan) -> dict[str, object]:
-    """The documented JSON of a plan."""
+def plan_document(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> dict[str, object]:
+    """The documented JSON of a plan; ``warnings`` are those of the manifest."""
     counts = Counter(step.action for step in plan.steps)
     return {
         "format": "1",
@@ -56,7 +58,7 @@ def plan_document(plan: Plan) -> dict[str, object]:
         "summary": {action: counts[action] for action in _ACTIONS} | {"unchanged": plan.unchanged},
         "steps": [_step_document(step) for step in plan.steps],
         "kept": [str(address) for address in plan.kept],
-        "diagnostics": [],
+        "diagnostics": [diagnostic_document(warning) for warning in warnings],
     }
 
 

@@ -112,6 +112,8 @@ class Session:
         from paictl.cli.resolution import lock_digest
         from paictl.engine.intent import Desired
 
+        if self.call.flags.lock_timeout and "-" not in self.call.flags.files:
+            self.manifest = load_manifest(self.call)  # the wait for the lock may have been long
         refuse_unavailable(self.manifest, self.driver_name)
         resolution = self.resolve(emit, download=download, secrets=True)
         lock = lock_digest(resolution.after, self.scope.target)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import jsonschema
 import pytest
 
-from tests.cli.conftest import World
+from tests.cli.conftest import PAICTL, World
 
 TEXT: dict[str, Any] = {"type": "string"}
 MAYBE: dict[str, Any] = {"type": ["string", "null"]}
@@ -177,6 +178,32 @@ def test_a_closed_pipe_is_silent_and_the_apply_goes_on(world: World) -> None:
     started.stderr.close()
     assert started.wait(60) == 0
     assert world.document("status")["ready"] is True
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
+def test_a_stream_that_is_closed_from_the_start_changes_nothing(world: World, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{PAICTL} apply -y {closed}"],
+        cwd=world.folder,
+        env=world.environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert world.document("status")["ready"] is True
+
+
+def test_a_secret_that_others_can_read_is_warned_of_in_a_sentence(world: World) -> None:
+    (world.folder / "key.txt").write_text("canary")
+    (world.folder / "key.txt").chmod(0o644)
+    world.edit("  models:", "  secrets: {key: {from: file, file: key.txt, hosts: [127.0.0.1]}}\n  models:")
+    world.edit("model: tiny", "model: tiny, secret: key")
+    done = world.run("plan")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "key.txt" in line]
+    assert line.startswith("warning: ")
+    assert "chmod 600" in line
+    assert "canary" not in done.stdout + done.stderr
 
 
 def test_stdin_is_a_manifest_too(world: World) -> None:

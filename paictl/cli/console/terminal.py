@@ -44,6 +44,9 @@ def _plain(character: str) -> str:
 def prepare_streams() -> None:
     """Let both streams take any text: what the encoding lacks degrades to ASCII instead of failing."""
     codecs.register_error("paictl-plain", _degrade)
+    # A stream that was closed before the start is None; what goes there is heard by nobody.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="paictl-plain")
