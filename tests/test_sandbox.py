@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_room_has_no_network_no_capability_and_no_other_process(made: Namespac
 @pytest.mark.real
 @pytest.mark.parametrize("made", _WAYS, ids=lambda made: "own-user" if made.own_user else "as-root")
 def test_a_room_with_the_machines_network_has_it(made: Namespaces) -> None:
-    outside = len(open("/proc/net/dev", encoding="utf-8").readlines())  # noqa: PTH123, SIM115 - procfs
+    outside = len(Path("/proc/net/dev").read_text(encoding="utf-8").splitlines())
     assert len(_run(made, "cat /proc/net/dev", network=True).splitlines()) == outside
 
 
