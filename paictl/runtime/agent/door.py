@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ __all__ = ["Call", "Door", "DoorError", "Message", "NobodyListens", "Reply", "Wo
 
 log = logging.getLogger(__name__)
 
+# As much of a result as the gateway keeps.
+_LONGEST_DETAIL = 4000
 # Answers after which the same request may well succeed: the gateway or a model behind it is starting, or busy.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -26,10 +28,9 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 class DoorError(Exception):
     """The gateway refused, failed or could not be reached; ``passing`` says whether trying again may help."""
 
-    def __init__(self, message: str, *, passing: bool = False, unreached: bool = False) -> None:
+    def __init__(self, message: str, *, passing: bool = False) -> None:
         super().__init__(message)
         self.passing = passing
-        self.unreached = unreached
 
 
 class NobodyListens(Exception):
@@ -100,9 +101,10 @@ class Door:
     async def close(self) -> None:
         await self.http.aclose()
 
-    async def hello(self, version: str, schedules: Mapping[str, str]) -> None:
-        """Say that the agent is up, and what it will do by itself."""
-        await self._post("/agent/hello", {"application_version": version, "schedules": dict(schedules)})
+    async def hello(self, version: str, schedules: Mapping[str, str], workflows: Sequence[str]) -> None:
+        """Say that the agent is up, what it will do by itself, and which workflows it can be told to run."""
+        body = {"application_version": version, "schedules": dict(schedules), "workflows": list(workflows)}
+        await self._post("/agent/hello", body)
 
     async def work(self, wait: float) -> Work | None:
         """The next piece of work, or None after ``wait`` seconds without any."""
@@ -128,7 +130,7 @@ class Door:
 
     async def report(self, workflow: str, state: Literal["begun", "ended", "failed"], detail: str, call: Call) -> None:
         """Tell what a run of a workflow did."""
-        body = {"workflow": workflow, "run": call.run, "state": state, "detail": detail}
+        body = {"workflow": workflow, "run": call.run, "state": state, "detail": detail[:_LONGEST_DETAIL]}
         await self._post("/agent/runs", body, call)
 
     async def _post(self, path: str, body: Mapping[str, Any], call: Call | None = None) -> dict[str, Any]:
@@ -140,7 +142,7 @@ class Door:
             answer = await self.http.request(method, path, **request)
         except httpx2.TransportError as problem:
             message = f"the gateway can't be reached ({type(problem).__name__})"
-            raise DoorError(message, passing=True, unreached=True) from problem
+            raise DoorError(message, passing=True) from problem
         if answer.is_success:
             return answer
         raise DoorError(

@@ -101,7 +101,7 @@ _COMMAND = _opening(rf"(?:{_COMMANDS})\b(?!\s+(?:is|are|was|were)\b)")
 _REQUEST = _opening(
     r"i(?:'d| would) (?:like|love) (?:you |to (?:know|ask|hear|see|learn))",
     r"i (?:want|need) (?:you\b|to (?:know|ask)|help|some help|your help|an? (?:answer|list|summary|poem|story))",
-    r"i(?:'m| am| was) (?:just )?(?:wondering|asking|curious|looking for)\b",
+    r"i(?:'m| am| was) (?:just )?(?:wondering|asking|curious)\b",
     r"i have (?:a |another |some |one more )?questions?\b",
     r"i (?:mean|meant|guess|see|understand|agree|disagree|don'?t know|do not know|think so|hope so|know)\s*[.!]?$",
     r"(?:you|your|that|this|it)(?:'s|'re|\s+(?:is|are|was|were|seems?|sounds?|looks?|did|do|don'?t|didn'?t|can|can'?t|should|shouldn'?t|made|forgot))\b",

@@ -33,6 +33,8 @@ class Budget:
         self.answer = min(1024, context // 4)
         self.memories = context // 4
         self.skills = context // 4
+        # A small context means a small model, and those lose the thread among many facts.
+        self.recalled = max(4, min(12, context // 512))
 
     def history(self, system: str) -> int:
         """What is left for the conversation beside the instructions and the answer."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
+import time
 from pathlib import Path
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, SetWorkflowID
 
-from paictl.runtime.agent.checkpoints import SealedJson, load_key, refuse_unsealed
 from paictl.runtime.agent.door import Door, DoorError, Work
+from paictl.runtime.agent.ledger import erase, erase_finished, open_ledger
 from paictl.runtime.agent.schedules import Schedules
 from paictl.runtime.agent.turns import Turns
 from paictl.runtime.config import AgentConfig
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 # One model slot is the rule on small machines; a few turns at once keep memory and tools busy meanwhile.
 _POLLERS = 4
 _LONG_POLL_SECONDS = 25.0
+_TIDY_SECONDS = 3600.0
 _AGAIN_SECONDS = 0.5
 # Shorter than the ten seconds that supervisors wait before they kill.
 _GRACE_SECONDS = 6.0
@@ -33,15 +34,16 @@ _GRACE_SECONDS = 6.0
 async def serve(config: AgentConfig, token: str, stop: asyncio.Event) -> None:
     """Be the agent until ``stop``; turns still running then are ended by the next life of the process."""
     door = Door(config.gateway, token)
-    _prepare(config)
+    open_ledger(config)
     turns = Turns(config, door, token)
     schedules = Schedules(config.workflows, Path(config.database).with_name("schedules.json"))
     DBOS.launch()
     busy: set[asyncio.Task[None]] = set()
     stranger = asyncio.Event()
     stranger.set()
-    tasks = [asyncio.create_task(_fetch(door, turns, stranger, busy)) for _ in range(_POLLERS)]
+    tasks = [asyncio.create_task(_fetch(door, turns, config, stranger, busy)) for _ in range(_POLLERS)]
     tasks.append(asyncio.create_task(_keep(schedules, turns)))
+    tasks.append(asyncio.create_task(_tidy(config)))
     tasks.append(asyncio.create_task(_greet(door, config, stranger)))
     log.info("agent %s is up, version %s", config.agent, config.application_version)
     await stop.wait()
@@ -53,75 +55,57 @@ async def serve(config: AgentConfig, token: str, stop: asyncio.Event) -> None:
     log.info("agent %s leaves", config.agent)
 
 
-def _prepare(config: AgentConfig) -> None:
-    """Make the database ready and describe it to DBOS: quiet, local, sealed."""
-    database = Path(config.database)
-    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # DBOS opens SQLite as it finds it. WAL is kept by the file itself; synchronous=FULL is SQLite's default, and
-    # stays so: a Pi's power cord may be pulled.
-    with sqlite3.connect(database) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
-    refuse_unsealed()
-    settings: DBOSConfig = {
-        "name": config.agent,
-        "system_database_url": f"sqlite:///{database}",
-        "application_version": config.application_version,
-        "executor_id": "agent",
-        "serializer": SealedJson(load_key(Path(config.checkpoint_key_file))),
-        "log_level": "WARNING",
-        "enable_otlp": False,
-        "max_executor_threads": 8,
-        "sys_db_pool_size": 4,
-        # Nothing here waits for DBOS's notifications or schedules; their threads need not wake a small machine.
-        "notification_listener_polling_interval_sec": 60.0,
-        "scheduler_polling_interval_sec": 3600.0,
-    }
-    DBOS(config=settings)
-    # DBOS writes to its own handler, with tracebacks; ours writes one line.
-    library = logging.getLogger("dbos")
-    library.handlers.clear()
-    library.propagate = True
-
-
 async def _greet(door: Door, config: AgentConfig, stranger: asyncio.Event) -> None:
-    """Say hello at the start and to every new gateway, never to one that knows us: it would offer running work again."""
+    """Say hello at the start, and again after any trouble: a restarted gateway does not know us.
+
+    One that does offers again what was not begun to be answered, which is harmless: a workflow's name is the work's id.
+    """
     schedules = {name: workflow.schedule for name, workflow in config.workflows.items() if workflow.schedule}
+    waiting = False
     while True:
         await stranger.wait()
         try:
-            await door.hello(config.application_version, schedules)
+            await door.hello(config.application_version, schedules, sorted(config.workflows))
             stranger.clear()
+            waiting = False
         except DoorError as problem:
-            log.info("no hello yet: %s", problem)
+            log.log(logging.DEBUG if waiting else logging.WARNING, "waiting for the gateway: %s", problem)
+            waiting = True
             await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def _fetch(door: Door, turns: Turns, stranger: asyncio.Event, busy: set[asyncio.Task[None]]) -> None:
+async def _fetch(
+    door: Door, turns: Turns, config: AgentConfig, stranger: asyncio.Event, busy: set[asyncio.Task[None]]
+) -> None:
     """Fetch work and do it, one piece at a time."""
     while True:
+        asked = time.monotonic()
         try:
             work = await door.work(_LONG_POLL_SECONDS)
         except DoorError as problem:
             log.debug("no work to be had: %s", problem)
-            if problem.unreached:
-                stranger.set()
+            stranger.set()
             await asyncio.sleep(_AGAIN_SECONDS)
             continue
+        if work is None and time.monotonic() - asked < _LONG_POLL_SECONDS / 2:
+            # It ended the poll early: it is going down, and the next one won't know us.
+            stranger.set()
+            await asyncio.sleep(_AGAIN_SECONDS)
         if work is not None:
-            task = asyncio.create_task(_do(work, turns))
+            task = asyncio.create_task(_do(work, turns, config))
             busy.add(task)
             task.add_done_callback(busy.discard)
             # Leaving cancels this poller, not the turn it waits for.
             await asyncio.shield(task)
 
 
-async def _do(work: Work, turns: Turns) -> None:
+async def _do(work: Work, turns: Turns, config: AgentConfig) -> None:
     """One piece of work. Its id names the workflow, so that the same work handed out twice is done once."""
     try:
         if work.kind == "chat":
             with SetWorkflowID(f"chat-{work.id}"):
                 await turns.chat(work.model_dump(mode="json"))
+            await erase(config, [f"chat-{work.id}"])
         else:
             with SetWorkflowID(f"run-{work.name}-{work.id}"):
                 await turns.run(work.name)
@@ -137,3 +121,13 @@ async def _keep(schedules: Schedules, turns: Turns) -> None:
                 await DBOS.start_workflow_async(turns.run, due.workflow)
             schedules.started(due)
         await asyncio.sleep(schedules.seconds_to_next())
+
+
+async def _tidy(config: AgentConfig) -> None:
+    """Keep the ledger small, for ever."""
+    while True:
+        try:
+            await erase_finished(config)
+        except Exception as problem:  # noqa: BLE001 - it is tried again, and nothing depends on it now
+            log.warning("finished work could not be erased: %s", type(problem).__name__)
+        await asyncio.sleep(_TIDY_SECONDS)

@@ -27,8 +27,6 @@ __all__ = ["Turns"]
 
 log = logging.getLogger(__name__)
 
-_RECALLED = 12
-
 
 class Turns:
     """The durable workflows of one agent. Made once, before DBOS is launched."""
@@ -103,7 +101,7 @@ class Turns:
         """What is known about a text. The step gives texts only: a checkpoint holds nothing that isn't needed again."""
 
         async def recall() -> list[str]:
-            return await self._door.recall(query, call, limit=_RECALLED, budget=self._budget.memories)
+            return await self._door.recall(query, call, limit=self._budget.recalled, budget=self._budget.memories)
 
         return await step("recall", recall)
 

@@ -44,6 +44,8 @@ def parameters(config: LlamaServerConfig) -> Any:
     # Greedy small models fall into loops, most of all inside a JSON schema; measured, DRY sampling cures it.
     params.sampling.dry_multiplier = 0.8
     params.sampling.dry_allowed_length = 3
+    # Looking back over the whole prompt, it would keep the model from repeating the facts it is asked about.
+    params.sampling.dry_penalty_last_n = 64
     # No page, no list of slots with people's prompts in it, no gigabytes of prompt cache.
     params.webui = False
     params.endpoint_slots = False

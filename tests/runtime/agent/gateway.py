@@ -84,7 +84,7 @@ class Gateway:
     def chat(self, text: str, *, name: str = "w1", session: str = "s1", **more: Any) -> Answer:
         messages = [*more.pop("before", []), {"role": "user", "content": text}]
         return self.offer(
-            id=id, kind="chat", session=session, principal="alice", messages=messages, stream=True, **more
+            id=name, kind="chat", session=session, principal="alice", messages=messages, stream=True, **more
         )
 
     def count(self, path: str) -> int:

@@ -1,0 +1,80 @@
+"""DBOS as this agent uses it: one SQLite file, sealed, quiet and local, and emptied of what nobody needs any more.
+
+Called by ``service``, which holds the process's one DBOS. What a conversation was about must not outlive it here: a
+finished turn's checkpoints are erased at once (overwritten, log included), a finished run's after a day.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS, DBOSConfig
+from sqlalchemy import Engine, event
+
+from paictl.runtime.agent.checkpoints import SealedJson, load_key, refuse_unsealed
+from paictl.runtime.config import AgentConfig
+
+__all__ = ["erase", "erase_finished", "open_ledger"]
+
+_RUNS_KEPT = timedelta(days=1)
+
+
+def open_ledger(config: AgentConfig) -> None:
+    """Make the database ready and describe it to DBOS. Raises ``OSError`` or ``ValueError`` when the key is unusable."""
+    seal = SealedJson(load_key(Path(config.checkpoint_key_file)))
+    refuse_unsealed()
+    database = Path(config.database)
+    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # DBOS opens SQLite as it finds it, and the file itself remembers that it is in WAL mode.
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    event.listen(Engine, "connect", _careful)
+    settings: DBOSConfig = {
+        "name": config.agent,
+        "system_database_url": f"sqlite:///{database}",
+        "application_version": config.application_version,
+        "executor_id": "agent",
+        "serializer": seal,
+        "log_level": "WARNING",
+        "enable_otlp": False,
+        "max_executor_threads": 8,
+        "sys_db_pool_size": 4,
+        # Nothing here waits for DBOS's notifications or schedules; their threads need not wake a small machine.
+        "notification_listener_polling_interval_sec": 60.0,
+        "scheduler_polling_interval_sec": 3600.0,
+    }
+    DBOS(config=settings)
+    # DBOS writes to its own handler, with tracebacks; ours writes one line.
+    library = logging.getLogger("dbos")
+    library.handlers.clear()
+    library.propagate = True
+
+
+def _careful(connection: Any, _record: object) -> None:
+    # The power cord of a Pi may be pulled; and what is deleted is overwritten.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")
+
+
+async def erase(config: AgentConfig, runs: list[str]) -> None:
+    """Erase workflows that are over, with everything they wrote down."""
+    if runs:
+        await DBOS.delete_workflows_async(runs)
+        with closing(sqlite3.connect(config.database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def erase_finished(config: AgentConfig) -> None:
+    """Erase what a crash left behind of finished turns, and finished runs after a day."""
+    over = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+    long_ago = (datetime.now(UTC) - _RUNS_KEPT).isoformat()
+    turns = await DBOS.list_workflows_async(name="chat", status=over, load_input=False, load_output=False)
+    runs = await DBOS.list_workflows_async(
+        name="run", status=over, completed_before=long_ago, load_input=False, load_output=False
+    )
+    await erase(config, [one.workflow_id for one in (*turns, *runs)])
