@@ -71,6 +71,8 @@ class Outcome:
         world = World(folder / "world.jsonl")
         state = folder / "state" / SCOPE.agent / SCOPE.target
         assert not (state / "journal.jsonl").exists()
+        ours = Counter(thing.address for thing in world.things.values() if thing.owner == "mine")
+        assert set(ours.values()) <= {1}, f"doubled: {[address for address, count in ours.items() if count > 1]}"
         releases = [json.loads(path.read_text()) for path in sorted((state / "releases").glob("*.json"))]
         return cls(
             world={"@".join(key): thing for key, thing in world.things.items()},

@@ -34,6 +34,17 @@ def test_a_one_shot_that_failed_runs_again(bench: Bench) -> None:
     assert bench.world.effects.count("run job/migrate") == 1
 
 
+@pytest.mark.promise(9, 15)
+def test_a_one_shot_is_remembered_through_failures_though_the_target_cleans_it_away(bench: Bench) -> None:
+    bench.faults.fail["create:service/agent"] = 3
+    for _ in range(3):
+        with pytest.raises(PartlyApplied):
+            bench.reconciler().apply(wanting(small_graph()))
+        bench.world.remove(("job/migrate", ""))
+    bench.reconciler().apply(wanting(small_graph()))
+    assert bench.world.effects.count("run job/migrate") == 1
+
+
 @pytest.mark.promise(12)
 def test_data_survives_a_vanished_block_a_destroy_and_a_lost_label(bench: Bench) -> None:
     bench.reconciler().apply(wanting(small_graph()))
