@@ -109,6 +109,7 @@ class NativeDriver:
             if address.kind == "directory" and owner(layout) is None and layout.root.is_dir():
                 write_json(layout.owner, {"format": 1, "agent": scope.agent, "target": scope.target})
             elif address.kind == "unit":
+                claim(layout, scope.target)
                 adopted = Resource(address, {"agent": scope.agent})
                 records.keep(layout, Step(f"adopt:{address}", address, "create", "it was adopted", resource=adopted))
 

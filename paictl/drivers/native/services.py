@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,9 +39,14 @@ class Services:
             "started_with": _started_with(layout, record, program),
         }
         check = record.spec.get("health")
+        health = service_health(layout, here.live, name, check if isinstance(check, dict) else {}, here.clock)
+        room = record.spec.get("room")
+        if health.state == "healthy" and isinstance(room, dict) and not room.get("confined"):
+            # Nobody is to forget it: whoever asks after it is told.
+            health = replace(health, detail="it runs without a room (unconfined: true)")
         return Seen(
             spec,
-            health=service_health(layout, here.live, name, check if isinstance(check, dict) else {}, here.clock),
+            health=health,
             handle=_handle(here.live, program),
             since=datetime.fromtimestamp(program.started, UTC).isoformat() if program and program.started else "",
             url=str(record.spec.get("url") or ""),

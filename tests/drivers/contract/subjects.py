@@ -13,6 +13,7 @@ import pytest
 from paictl.drivers.fake import FakeDriver, Thing
 from paictl.engine.driver import Driver, Scope, SecretReader
 from paictl.engine.model import Address, Resource
+from tests.drivers.native.subject import native
 from tests.engine.graphs import SCOPE, at, graph, no_secrets
 
 __all__ = ["SUBJECTS", "Subject"]
@@ -107,4 +108,5 @@ def _fake(folder: Path) -> Iterator[Subject]:
 
 SUBJECTS: Mapping[str, tuple[Factory, Sequence[pytest.MarkDecorator]]] = {
     "fake": (_fake, ()),
+    "native": (native, ()),
 }

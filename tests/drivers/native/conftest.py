@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,7 +44,11 @@ PIN = RuntimePin("test", "7e57" * 16)
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with a light runtime in it: the supervisor, our code and the trial service. One for all workers."""
-    base = tmp_path_factory.getbasetemp()
+    return light_runtime(tmp_path_factory.getbasetemp())
+
+
+def light_runtime(base: Path) -> Path:
+    """The same for whoever knows this worker's temporary folder."""
     shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "native-cache"
     shared.mkdir(exist_ok=True)
     with (shared / "lock").open("w") as handle, pytest.MonkeyPatch.context() as patch:
@@ -234,7 +239,9 @@ def small_blueprint(*, unconfined: bool, port: int) -> Blueprint:
     )
 
 
-def _world(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, unconfined: bool) -> Iterator[World]:
+@contextmanager
+def new_world(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, unconfined: bool) -> Iterator[World]:
+    """A person's machine for one agent; whatever it left running is ended."""
     for name in ("DATA", "STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.setenv("XDG_CACHE_HOME", str(runtime))
@@ -242,19 +249,23 @@ def _world(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, un
     world = World(NativeDriver(), small_blueprint(unconfined=unconfined, port=free_port()))
     world.secrets["declared"] = b"a-canary-of-the-test"
     layout = world.layout
-    yield world
-    end(marked(layout))
-    shutil.rmtree(layout.volatile, ignore_errors=True)
-    shutil.rmtree(layout.socket.parent, ignore_errors=True)
+    try:
+        yield world
+    finally:
+        end(marked(layout))
+        shutil.rmtree(layout.volatile, ignore_errors=True)
+        shutil.rmtree(layout.socket.parent, ignore_errors=True)
 
 
 @pytest.fixture
 def world(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Services as plain processes: what everything but the room itself is tested with."""
-    yield from _world(runtime, tmp_path, monkeypatch, unconfined=True)
+    with new_world(runtime, tmp_path, monkeypatch, unconfined=True) as world:
+        yield world
 
 
 @pytest.fixture
 def confined(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The same in rooms, by bubblewrap."""
-    yield from _world(runtime, tmp_path, monkeypatch, unconfined=False)
+    with new_world(runtime, tmp_path, monkeypatch, unconfined=False) as world:
+        yield world

@@ -304,3 +304,16 @@ def test_everything_stands_where_the_path_is_too_long_for_a_socket(
         world.tear_down(data=True)
     assert not layout.root.exists()
     assert not layout.socket.parent.exists()
+
+
+@pytest.mark.promise(12)
+def test_a_volume_with_something_in_it_stays_unless_the_step_says_that_it_destroys(world: World) -> None:
+    for address in ("directory/home", "volume/door"):
+        world.make(world.resource(address))
+    memory = world.layout.root / "data" / "door" / "memory"
+    memory.write_text("what the agent knows")
+    observed = world.observed("volume/door")
+    world.remove(observed)
+    assert memory.read_text() == "what the agent knows"
+    world.remove(observed, destroys=True)
+    assert not memory.parent.exists()

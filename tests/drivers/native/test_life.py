@@ -47,6 +47,16 @@ def test_everything_stands_up_in_rooms_and_a_second_look_finds_nothing_to_do(con
     assert confined.differences() == []
 
 
+@pytest.mark.real
+def test_whoever_asks_is_told_that_a_service_runs_without_a_room(world: World) -> None:
+    world.stand_up()
+    assert world.observed("service/room").health.detail == "it runs without a room (unconfined: true)"
+    world.blueprint = replace(world.blueprint, unconfined=False)
+    assert set(world.differences()) == {"service/door", "service/inner", "service/room"}
+    world.stand_up()
+    assert world.observed("service/room").health.detail == ""
+
+
 def test_observing_writes_nothing(world: World) -> None:
     world.stand_up()
     root = world.layout.root

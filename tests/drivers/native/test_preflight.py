@@ -26,6 +26,7 @@ def refused(world: World) -> Refused:
     return raised.value
 
 
+@pytest.mark.real
 def test_nothing_in_the_way_is_no_reason_to_refuse(confined: World) -> None:
     confined.driver.preflight(confined.blueprint, NOTHING)
 

@@ -30,7 +30,7 @@ def test_the_runtime_s_code_holds_all_that_it_imports() -> None:
 def test_nothing_of_the_reconciler_goes_to_the_target() -> None:
     tops = {name.split("/")[0] for name in runtime_code()}
     assert tops == {
-        *("__init__.py", "assets.py", "clock.py", "errors.py", "events.py", "places.py"),
+        *("__init__.py", "assets.py", "clock.py", "errors.py", "events.py", "places.py", "sandbox.py"),
         *("manifest", "runtime"),
     }
 
