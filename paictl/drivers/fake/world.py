@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ class Thing:
 
 
 class World:
-    """The things of one world. Each change is one line, written with one system call: a kill leaves it whole or absent."""
+    """The things of one world. Each change is one line; one that a kill tore never happened.
+
+    A line begins on a new one, too: so the rest of a torn line stays by itself, and is passed over.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,7 +96,7 @@ class World:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, json.dumps(line).encode() + b"\n")
+                os.write(descriptor, b"\n" + json.dumps(line).encode() + b"\n")
             finally:
                 os.close(descriptor)
             self._refresh()
@@ -108,9 +112,11 @@ class World:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
                 new = file.read()
-            self._offset += len(new)
-            for text in new.splitlines():
-                self._apply(json.loads(text))
+            whole = new[: new.rfind(b"\n") + 1]
+            self._offset += len(whole)
+            for text in whole.splitlines():
+                with suppress(json.JSONDecodeError):
+                    self._apply(json.loads(text))
 
     def _apply(self, line: Mapping[str, Any]) -> None:
         if "inventory" in line:

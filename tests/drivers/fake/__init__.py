@@ -1,0 +1,1 @@
+"""The fake driver's own world: what the contract suite does not ask."""
