@@ -127,5 +127,8 @@ def test_kill_9_loses_and_doubles_nothing_in_an_example(
 @pytest.mark.promise(14)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_kill_9_at_every_point_of_every_recovery(server: Server, tmp_path: Path, scenario: Scenario) -> None:
-    _matrix(server, tmp_path, scenario, _by_hand(), every=1)
-    _recovery(server, tmp_path, scenario, _by_hand(), every=2)
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    for folder in (once, twice):
+        folder.mkdir()
+    _matrix(server, once, scenario, _by_hand(), every=1)
+    _recovery(server, twice, scenario, _by_hand(), every=2)
