@@ -1,7 +1,8 @@
 """DBOS as this agent uses it: one SQLite file, sealed, quiet and local, and emptied of what nobody needs any more.
 
 Called by ``service``, which holds the process's one DBOS. What a conversation was about must not outlive it here: a
-finished turn's checkpoints are erased at once (overwritten, log included), a finished run's after a day.
+finished turn's checkpoints are erased at once (overwritten, log included; after a crash within ten minutes), a finished
+run's after a day, and so is what an older version began and nobody can end any more.
 """
 
 from __future__ import annotations
@@ -70,11 +71,15 @@ async def erase(config: AgentConfig, runs: list[str]) -> None:
 
 
 async def erase_finished(config: AgentConfig) -> None:
-    """Erase what a crash left behind of finished turns, and finished runs after a day."""
+    """Erase what a crash left behind of finished turns, and after a day finished runs and what an older version began."""
     over = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
     long_ago = (datetime.now(UTC) - _RUNS_KEPT).isoformat()
     turns = await DBOS.list_workflows_async(name="chat", status=over, load_input=False, load_output=False)
     runs = await DBOS.list_workflows_async(
         name="run", status=over, completed_before=long_ago, load_input=False, load_output=False
     )
-    await erase(config, [one.workflow_id for one in (*turns, *runs)])
+    begun = await DBOS.list_workflows_async(
+        status=["PENDING", "ENQUEUED"], end_time=long_ago, load_input=False, load_output=False
+    )
+    stranded = [one for one in begun if one.app_version != config.application_version]
+    await erase(config, [one.workflow_id for one in (*turns, *runs, *stranded)])

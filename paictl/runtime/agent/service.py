@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # One model slot is the rule on small machines; a few turns at once keep memory and tools busy meanwhile.
 _POLLERS = 4
 _LONG_POLL_SECONDS = 25.0
-_TIDY_SECONDS = 3600.0
+_TIDY_SECONDS = 600.0
 _AGAIN_SECONDS = 0.5
 # Shorter than the ten seconds that supervisors wait before they kill.
 _GRACE_SECONDS = 6.0

@@ -121,7 +121,7 @@ class Gateway:
         answer = self.answers.get(request.path_params["id"])
         self.calls.append(("reply", dict(request.headers), {}))
         if answer is None or answer.ended.is_set():
-            return Response(status_code=410)
+            return Response(status_code=410, headers={"Connection": "close"})
         answer.deltas.clear()
         rest = b""
         async for chunk in request.stream():

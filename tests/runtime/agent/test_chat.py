@@ -87,6 +87,24 @@ def test_a_model_that_fails_is_told_to_whoever_asked(room: Room) -> None:
     assert answer.error == "there is no message of a user to answer"
 
 
+def test_a_model_is_stopped_when_the_person_hangs_up(room: Room) -> None:
+    spoken: list[float] = []
+
+    def before(path: str) -> float:
+        if path == "token":
+            spoken.append(0.05)
+        return 0.05 if path == "token" else 0.0
+
+    room.gateway.say = lambda body: ["word "] * (400 if "Go on" in str(body["messages"]) else 1)
+    room.gateway.before = before
+    room.start()
+    answer = room.gateway.chat("Go on and on.")
+    answer.ended.set()
+    until(lambda: "the person hung up" in room.log, "the turn is given up")
+    assert room.gateway.chat("Hello?", name="w2").ended.wait(40)
+    assert len(spoken) < 200
+
+
 def test_a_model_that_may_use_tools_remembers_by_them_and_is_asked_again(room: Room) -> None:
     call = {
         "index": 0,

@@ -45,6 +45,9 @@ def test_a_tampered_checkpoint_runs_no_code_and_is_refused_by_name(room: Room, d
     room.kill()
     trap = room.root / "trap"
     evil = base64.b64encode(pickle.dumps(_Touch(trap))).decode()
+    pickle.loads(base64.b64decode(evil))  # noqa: S301 - the trap must work for the test to mean anything
+    assert trap.exists()
+    trap.unlink()
     body = '{"args":[{"id":"w1","kind":"chat"}],"kwargs":{}}'
     text, kind = {
         "as pickle": (evil, "py_pickle"),

@@ -37,8 +37,15 @@ class Chain:
             service = program.rpartition(".")[2]
             with (self.root / f"{service}.log").open("ab") as log:
                 self.running[service] = subprocess.Popen(
-                    [sys.executable, "-m", f"paictl.runtime.{program}", "--root", str(self.root)]
-                    + ["--config", f"config/{service}.json"],
+                    [
+                        sys.executable,
+                        "-m",
+                        f"paictl.runtime.{program}",
+                        "--root",
+                        str(self.root),
+                        "--config",
+                        f"config/{service}.json",
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
