@@ -55,7 +55,7 @@ def instructions(
 
 
 def _memories(memories: Sequence[str], budget: int) -> str:
-    """Facts in the owner's words. The wording is the one that a model of 135M parameters answered from best."""
+    """Facts in the owner's words; how the wording was tried and chosen stands in docs/decisions/agent-loop.md."""
     lines: list[str] = []
     for text in memories:
         line = f"- {' '.join(text.split())}"

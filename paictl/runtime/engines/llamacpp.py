@@ -44,7 +44,7 @@ def parameters(config: LlamaServerConfig) -> Any:
     # Greedy small models fall into loops, most of all inside a JSON schema; measured, DRY sampling cures it.
     params.sampling.dry_multiplier = 0.8
     params.sampling.dry_allowed_length = 3
-    # Looking back over the whole prompt, it would keep the model from repeating the facts it is asked about.
+    # Over the whole prompt it would also penalise repeating a recalled fact; a loop shows within this many tokens.
     params.sampling.dry_penalty_last_n = 64
     # No page, no list of slots with people's prompts in it, no gigabytes of prompt cache.
     params.webui = False
