@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from paictl.cli.flags import Call, option, verb_command
 from paictl.errors import PaictlError, UsageError
 
 if TYPE_CHECKING:
+    from paictl.engine.door import Message
     from paictl.engine.driver import Reach
 
 __all__ = ["verb"]
@@ -38,27 +40,35 @@ def verb(call: Call, text: tuple[str, ...], conversation: str | None) -> None:
     session = open_session(call)
     reach = session.reach()
     if message:
-        _say(call, reach, message, conversation or "")
+        _say(call, reach, message, conversation or "", [])
         return
     _talk(call, reach, session.scope.agent, conversation)
 
 
-def _say(call: Call, reach: Reach, message: str, conversation: str) -> None:
+def _say(call: Call, reach: Reach, message: str, conversation: str, said: list[Message]) -> None:
+    """Say one thing and show the answer; ``said`` is the conversation until now, and grows by both once it is whole."""
     from paictl.engine import door
 
-    pieces = door.stream(reach, message, session=conversation)
-    if call.terminal.output != "text":
+    pieces = door.stream(reach, message, session=conversation, before=said)
+    if call.terminal.output == "text":
+        answer = _shown(call, pieces)
+    else:
         answer = "".join(pieces)
         call.terminal.result({"format": "1", "answer": answer, "session": conversation or None}, lambda: "")
-        return
-    flow, last = Flow(call.terminal.stream, call.terminal.width), ""
+    said += [{"role": "user", "content": message}, {"role": "assistant", "content": answer}]
+
+
+def _shown(call: Call, pieces: Iterable[str]) -> str:
+    flow, answer = Flow(call.terminal.stream, call.terminal.width), ""
     try:
-        for last in pieces:
-            flow.add(last)
+        for piece in pieces:
+            flow.add(piece)
+            answer += piece
     finally:
         flow.end()
-    if not last.endswith("\n"):
+    if not answer.endswith("\n"):
         call.terminal.write()
+    return answer
 
 
 def _talk(call: Call, reach: Reach, agent: str, conversation: str | None) -> None:
@@ -80,6 +90,7 @@ def _talk(call: Call, reach: Reach, agent: str, conversation: str | None) -> Non
 
 def _rounds(call: Call, reach: Reach, name: str) -> None:
     terminal = call.terminal
+    said: list[Message] = []
     while True:
         try:
             message = input("> ").strip()
@@ -92,7 +103,7 @@ def _rounds(call: Call, reach: Reach, name: str) -> None:
         if not message:
             continue
         try:
-            _say(call, reach, message, name)
+            _say(call, reach, message, name, said)
         except KeyboardInterrupt:
             terminal.write(terminal.style(" (stopped)", dim=True))
         except PaictlError as error:

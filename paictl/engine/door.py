@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,10 @@ from paictl.clock import Clock, SystemClock
 from paictl.engine.driver import Reach
 from paictl.errors import PaictlError
 
-__all__ = ["DoorError", "Inspection", "ask", "inspect", "stream", "wait_ready"]
+__all__ = ["DoorError", "Inspection", "Message", "ask", "inspect", "stream", "wait_ready"]
+
+Message = Mapping[str, str]
+"""One thing said: ``{"role": "user" or "assistant", "content": TEXT}``, as OpenAI's API has it."""
 
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 300.0
@@ -82,9 +85,12 @@ def ask(reach: Reach, text: str, *, session: str = "") -> str:
     return "".join(stream(reach, text, session=session))
 
 
-def stream(reach: Reach, text: str, *, session: str = "") -> Iterator[str]:
-    """The agent's answer, piece by piece as it comes (server-sent events of OpenAI's chat completions)."""
-    body = {"stream": True, "messages": [{"role": "user", "content": text}]}
+def stream(reach: Reach, text: str, *, session: str = "", before: Sequence[Message] = ()) -> Iterator[str]:
+    """The agent's answer, piece by piece as it comes (server-sent events of OpenAI's chat completions).
+
+    ``before`` is what was said in this conversation until now, oldest first.
+    """
+    body = {"stream": True, "messages": [*before, {"role": "user", "content": text}]}
     headers = {"X-Paictl-Session": session} if session else {}
     try:
         with (

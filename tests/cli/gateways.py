@@ -37,6 +37,7 @@ def gateway(*pieces: str, hold_after: int = 1 << 30) -> Iterator[Gateway]:
                     "token": self.headers["Authorization"],
                     "session": self.headers["X-Paictl-Session"],
                     "text": body["messages"][-1]["content"],
+                    "before": [(one["role"], one["content"]) for one in body["messages"][:-1]],
                     "stream": body["stream"],
                 }
             )

@@ -27,6 +27,7 @@ def test_an_answer_is_printed_and_the_token_of_the_target_is_shown(world: World)
         "token": "Bearer fake-token",
         "session": None,
         "text": "How are you?",
+        "before": [],
         "stream": True,
     }
 
@@ -65,8 +66,10 @@ def test_a_conversation_is_one_session_and_forgotten_unless_it_has_a_name(world:
             terminal.type("\x04")
             assert terminal.end() == 0
     sessions = {asked["session"] for asked in door.asked}
-    assert len(door.asked) == 2
     assert len(sessions) == 1
+    first, second = door.asked
+    assert first["before"] == []
+    assert second["before"] == [("user", "I am Ines"), ("assistant", "Hello, Ines.")]
     assert door.ended == ([] if name else [f"/v1/sessions/{sessions.pop()}"])
 
 
