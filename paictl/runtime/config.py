@@ -48,13 +48,17 @@ class ModelRoute(_Config):
     endpoint: Endpoint = Field(description="Where its OpenAI-compatible server listens.")
     model: str = Field(description="The name to put into requests to that server.")
     local: bool = Field(description="Whether it runs on the target; private data may reach local models only.")
-    classes: list[ClassName] = Field(default_factory=list, description="Which data classes may leave to it, when not local.")
+    classes: list[ClassName] = Field(
+        default_factory=list, description="Which data classes may leave to it, when not local."
+    )
     secret: str | None = Field(default=None, description="The file under secrets/ that holds its API key.")
     hosts: list[str] = Field(default_factory=list, description="The only hosts that key may be sent to.")
     context: int = Field(default=8192, description="Context window in tokens.")
     tools: bool = Field(default=False, description="Whether it can be offered tools.")
     dimension: int | None = Field(default=None, description="embed: the length of its vectors.")
-    fingerprint: str = Field(default="", description="embed: the embedding identity, changes when vectors become incomparable.")
+    fingerprint: str = Field(
+        default="", description="embed: the embedding identity, changes when vectors become incomparable."
+    )
 
 
 class MemoryConfig(_Config):
@@ -82,9 +86,15 @@ class GatewayConfig(_Config):
     owner: str
     listen: Endpoint = Field(description="For people and clients.")
     inner: Endpoint = Field(description="For the agent only.")
-    token_file: str = Field(default="secrets/gateway-token", description="The token of the owner, generated at the first apply.")
-    agent_token_file: str = Field(default="secrets/agent-token", description="The token that the agent shows at the inner socket.")
-    identity_key_file: str = Field(default="data/gateway/identity.key", description="The agent's Ed25519 key; made at the first start.")
+    token_file: str = Field(
+        default="secrets/gateway-token", description="The token of the owner, generated at the first apply."
+    )
+    agent_token_file: str = Field(
+        default="secrets/agent-token", description="The token that the agent shows at the inner socket."
+    )
+    identity_key_file: str = Field(
+        default="data/gateway/identity.key", description="The agent's Ed25519 key; made at the first start."
+    )
     audit: str = Field(default="data/gateway/audit.jsonl", description="The hash-chained log.")
     models: dict[str, ModelRoute] = Field(default_factory=dict)
     routing: dict[str, list[str]] = Field(default_factory=dict, description="task -> models in order.")
@@ -100,7 +110,9 @@ class AgentConfig(_Config):
     owner: str
     gateway: Endpoint = Field(description="The one door.")
     token_file: str = "secrets/agent-token"
-    checkpoint_key_file: str = Field(default="secrets/checkpoint-key", description="Authenticates checkpoints (HMAC-SHA256).")
+    checkpoint_key_file: str = Field(
+        default="secrets/checkpoint-key", description="Authenticates checkpoints (HMAC-SHA256)."
+    )
     database: str = Field(default="data/agent/workflows.db", description="DBOS, SQLite in WAL mode.")
     instructions: str = ""
     skills: dict[str, str] = Field(default_factory=dict)
