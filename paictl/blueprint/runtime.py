@@ -1,12 +1,15 @@
 """Which runtime goes onto a target: its code, its locked dependencies, and the digest that pins both.
 
-Called by whoever compiles a blueprint and by the drivers that install the runtime; installs nothing itself.
+Called by whoever compiles a blueprint, by the drivers that install the runtime and by the renderers that write it out;
+installs nothing itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import paictl
@@ -16,32 +19,42 @@ from paictl.blueprint.types import RuntimePin
 __all__ = ["requirements", "runtime_code", "runtime_pin"]
 
 _PACKAGE = Path(paictl.__file__).resolve().parent
-# The floor and the manifest's types: all that the runtime imports beside itself (checked by import-linter).
-_FLOOR = (
-    "__init__.py",
-    "assets.py",
-    "clock.py",
-    "errors.py",
-    "events.py",
-    "places.py",
-    "sandbox.py",
-    "manifest/__init__.py",
-    "manifest/conduct.py",
-    "manifest/models.py",
-    "manifest/quantities.py",
-    "manifest/sections.py",
+# What is imported beside the runtime itself. Read from the text: parsing every module would cost each plan 80 ms, this costs
+# 5. A test compares it with the parser.
+_IMPORT = re.compile(
+    r"^ *(?:from (paictl(?!\.runtime)[\w.]*) import (\([^)]*\)|.*)|import (paictl[\w.]*))", re.MULTILINE
 )
 # Holds the version alone. A release that changes nothing of the runtime must not make every agent install it again.
 _WITHOUT_DIGEST = "__init__.py"
 
 
-def runtime_code() -> dict[str, Path]:
-    """The files of the runtime by their place inside the package ``paictl``, sorted."""
-    names = set(_FLOOR)
-    for path in (_PACKAGE / "runtime").rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            names.add(path.relative_to(_PACKAGE).as_posix())
-    return {name: _PACKAGE / name for name in sorted(names)}
+@cache
+def runtime_code() -> Mapping[str, Path]:
+    """The runtime's own files and, followed import by import, what they need of the rest; by place in ``paictl``, sorted."""
+    waiting = [_PACKAGE / "__init__.py", *(_PACKAGE / "runtime").rglob("*.py")]
+    found: set[Path] = set()
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file.read_text(encoding="utf-8"))
+    return {name: _PACKAGE / name for name in sorted(file.relative_to(_PACKAGE).as_posix() for file in found)}
+
+
+def _imported(code: str) -> Iterator[Path]:
+    """The files of paictl's modules that the code names, each with the packages that it lies in."""
+    for package, names, module in _IMPORT.findall(code):
+        yield from _files_of(package or module)
+        # What is imported from a package may be a module of it.
+        for name in re.findall(r"\w+", names):
+            yield from _files_of(f"{package}.{name}")
+
+
+def _files_of(name: str) -> Iterator[Path]:
+    module = _PACKAGE.joinpath(*name.split(".")[1:])
+    while module != _PACKAGE:
+        yield from (path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file())
+        module = module.parent
 
 
 def requirements() -> Path:
@@ -49,7 +62,7 @@ def requirements() -> Path:
     return asset("requirements", "runtime.txt")
 
 
-@lru_cache(maxsize=1)
+@cache
 def runtime_pin() -> RuntimePin:
     """The pin of the runtime that this paictl carries."""
     total = hashlib.sha256()

@@ -30,8 +30,3 @@ def test_every_module_of_the_runtime_imports_from_what_is_rendered_alone(tmp_pat
         text=True,
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_nothing_of_the_reconciler_travels_with_it() -> None:
-    folders = {path.split("/")[2] for path in runtime_source() if path.startswith("source/") and path.count("/") > 2}
-    assert folders <= {"manifest", "runtime"}

@@ -18,21 +18,7 @@ from paictl.drivers.native import venvs
 from paictl.drivers.native.disk import clone
 from paictl.errors import PaictlError, Refused
 from paictl.events import Event, ignore
-from paictl.render.source import runtime_source
 from tests.drivers.native.conftest import PIN
-
-
-def test_the_runtime_s_code_holds_all_that_it_imports() -> None:
-    imported = {path.removeprefix("source/paictl/") for path in runtime_source() if path.startswith("source/")}
-    assert imported <= set(runtime_code())
-
-
-def test_nothing_of_the_reconciler_goes_to_the_target() -> None:
-    tops = {name.split("/")[0] for name in runtime_code()}
-    assert tops == {
-        *("__init__.py", "assets.py", "clock.py", "errors.py", "events.py", "places.py", "sandbox.py"),
-        *("manifest", "runtime"),
-    }
 
 
 @pytest.mark.promise(3)
