@@ -1,6 +1,6 @@
-"""Reads secrets where they are kept, tells them apart without showing them, and takes them out of texts.
+"""Reads secrets where they are kept, and tells them apart without showing them.
 
-The drivers and the verb ``secrets`` call this with plain values; nothing here knows a manifest. No error, no name and no
+The command line calls this with plain values (``cli.resolution``); nothing here knows a manifest. No error, no name and no
 representation made here ever contains a secret's value.
 """
 
@@ -10,7 +10,7 @@ import hmac
 import stat
 import subprocess
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +18,11 @@ from typing import Any, Literal
 from paictl.errors import PaictlError
 from paictl.places import config_home
 
-__all__ = ["Redactor", "SecretError", "SecretReference", "SecretWarning", "fingerprint", "read"]
+__all__ = ["SecretError", "SecretReference", "SecretWarning", "fingerprint", "read"]
 
 Source = Literal["env", "file", "age", "keyring", "exec", "kubernetes"]
 
 _COMMAND_SECONDS = 30.0
-# Shorter values occur in ordinary text by chance; replacing them would garble it and hide nothing.
-_SHORTEST_REDACTED = 4
 
 
 class SecretError(PaictlError):
@@ -78,33 +76,6 @@ def read(reference: SecretReference, env: Mapping[str, str], *, timeout: float =
 def fingerprint(key: bytes, value: bytes) -> str:
     """Twelve hexadecimal digits that change with the value: a keyed HMAC-SHA256, useless without the key."""
     return hmac.digest(key, value, "sha256").hex()[:12]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Redactor:
-    """Takes known secrets out of text that is about to be shown, logged or reported."""
-
-    _values: tuple[str, ...]
-
-    @classmethod
-    def of(cls, values: Iterable[bytes]) -> Redactor:
-        """A redactor for these values, the longest first, so that no part of one stays behind."""
-        texts = {line for value in values for line in _lines(value.decode(errors="replace"))}
-        return cls(tuple(sorted((text for text in texts if len(text) >= _SHORTEST_REDACTED), key=len, reverse=True)))
-
-    def redact(self, text: str) -> str:
-        """The text with every known value replaced by ``***``."""
-        for value in self._values:
-            text = text.replace(value, "***")
-        return text
-
-    def __repr__(self) -> str:
-        return f"Redactor({len(self._values)} values)"
-
-
-def _lines(value: str) -> set[str]:
-    """A value as a whole and line by line: a key of many lines is often shown in pieces."""
-    return {value, *(line.strip() for line in value.splitlines())}
 
 
 def _from_env(reference: SecretReference, env: Mapping[str, str]) -> bytes:

@@ -14,35 +14,20 @@ __all__ = [
     "Duration",
     "Money",
     "Rate",
-    "Size",
     "Tokens",
     "parse_count",
     "parse_duration",
-    "parse_money",
     "parse_rate",
-    "parse_size",
 ]
 
-_SECONDS = {
-    "s": 1,
-    "m": 60,
-    "min": 60,
-    "h": 3600,
-    "d": 86400,
-    "w": 604800,
-    "sec": 1,
-    "hour": 3600,
-    "day": 86400,
-    "month": 2592000,
-}
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_PERIODS = {"sec": 1, "min": 60, "hour": 3_600, "day": 86_400, "month": 2_592_000}
 _COUNT = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _CONTEXT = {"": 1, "k": 1024}
-_BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*(s|m|h|d|w)$", examples=["10m", "365d"])]
 Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]*(k|M|G)?/(sec|min|hour|day|month)$", examples=["60/min", "2M/day"])]
 Money = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]{1,2})? [A-Z]{3}/(day|month)$", examples=["2 USD/day"])]
-Size = Annotated[str, Field(pattern=r"^[1-9][0-9]*(KiB|MiB|GiB|KB|MB|GB)$", examples=["512MiB", "4GiB"])]
 Tokens = Annotated[str, Field(pattern=r"^[1-9][0-9]*k?$", examples=["8k", "2048"])]
 
 
@@ -56,20 +41,7 @@ def parse_rate(text: str) -> tuple[int, int]:
     """``2M/day`` -> (2_000_000, 86_400): how many in how many seconds."""
     left, period = text.split("/")
     number, unit = _split(left)
-    return number * _COUNT[unit], _SECONDS[period]
-
-
-def parse_money(text: str) -> tuple[int, str, int]:
-    """``2 USD/day`` -> (200, "USD", 86_400): hundredths, currency, seconds."""
-    amount, rest = text.split(" ")
-    currency, period = rest.split("/")
-    return round(float(amount) * 100), currency, _SECONDS[period]
-
-
-def parse_size(text: str) -> int:
-    """``4GiB`` -> 4_294_967_296 bytes."""
-    number, unit = _split(text)
-    return number * _BYTES[unit]
+    return number * _COUNT[unit], _PERIODS[period]
 
 
 def parse_count(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["starter"]
 
 _TEXT = """\
-# yaml-language-server: $schema={schema}
+# yaml-language-server: $schema=agent.v1alpha1.json
 # One file says everything about your agent. `paictl apply` makes it true; apply it again and nothing happens.
 # `paictl explain spec.memory` documents any field.
 apiVersion: pai/v1alpha1
@@ -52,6 +52,6 @@ spec:
 """
 
 
-def starter(name: str, owner: str, schema: str = "agent.v1alpha1.json") -> str:
-    """The text of a first ``agent.yaml``. ``schema`` is where an editor finds the JSON Schema: a path or URL."""
-    return _TEXT.format(name=name, owner=owner, schema=schema)
+def starter(name: str, owner: str) -> str:
+    """The text of a first ``agent.yaml``."""
+    return _TEXT.format(name=name, owner=owner)
