@@ -40,6 +40,7 @@ CODES: Mapping[str, str] = {
     # Fields that depend on each other.
     "exactly-one": "exactly one of several keys must be given",
     "missing-hash": "a download over http(s) without its sha256",
+    "no-chat-model": "nothing for the agent to think with; a warning",
     "needs": "a key that another key or value requires is missing",
     "not-with": "a key that has no meaning beside another key or value",
     "owner-role": "the owner is given another role, or the role `owner` is redefined",

@@ -150,6 +150,14 @@ def _assembled(sources: list[Source], target: str, findings: Findings) -> Manife
     if any(folder != first.folder for folder in folders.values()):
         rebase(tree, origins, folders, first.folder)
         agent = Agent.model_validate(tree)
+    if not any(model.task == "chat" for model in agent.spec.models.values()):
+        findings.add(
+            "no-chat-model",
+            "no model has `task: chat`, so the agent can remember but not think",
+            merged.origins.key(("spec", "models")),
+            advice="add one under `spec.models`; `paictl explain spec.models` shows how",
+            severity="warning",
+        )
     return Manifest(
         agent=agent,
         target=target,

@@ -17,8 +17,8 @@ from paictl.manifest.load import load
 
 _HERE = Path(__file__).parent
 _CASES = sorted(path.parent.name for path in _HERE.glob("*/agent.yaml"))
-# Only told by a file system or by a caller; tests/manifest has them.
-_ELSEWHERE = {"not-found", "not-a-file", "not-readable", "too-large"}
+# Only told by a file system or by a caller, or only a warning; tests/manifest has them.
+_ELSEWHERE = {"not-found", "not-a-file", "not-readable", "too-large", "no-chat-model"}
 
 
 def _told(diagnostic: Diagnostic, folder: Path) -> str:

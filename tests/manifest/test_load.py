@@ -230,3 +230,10 @@ def test_an_invalid_manifest_is_wrong_usage(folder: Folder) -> None:
         folder.load()
     assert raised.value.exit_code == ExitCode.USAGE
     assert raised.value.summary.startswith("agent.yaml has ")
+
+
+def test_an_agent_with_nothing_to_think_with_is_a_warning(tmp_path: Path) -> None:
+    text = "apiVersion: pai/v1alpha1\nkind: Agent\nmetadata: {name: a, owner: b}\nspec: {targets: {here: {driver: native}}}\n"
+    (tmp_path / "agent.yaml").write_text(text, encoding="utf-8")
+    (warning,) = load(["agent.yaml"], env={}, cwd=tmp_path).warnings
+    assert (warning.code, warning.severity) == ("no-chat-model", "warning")
