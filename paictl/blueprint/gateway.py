@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Service, Volume
+from paictl.hosts import bracketed
 from paictl.manifest.load import Manifest
 
 __all__ = ["gateway"]
@@ -42,8 +43,7 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> S
 def _place(url: str) -> str:
     """``host:port`` of a URL, the scheme's own port where none is written: what a network policy needs."""
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return f"{bracketed(parts.hostname or '')}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:

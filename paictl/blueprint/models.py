@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Limits, Service, Weights
+from paictl.hosts import is_loopback
 from paictl.manifest.load import Manifest
 from paictl.manifest.lock import LockedFile, LockedModel
 from paictl.manifest.models import Model
 from paictl.manifest.quantities import parse_count
 
-__all__ = ["is_local", "routes", "servers", "weights"]
+__all__ = ["routes", "servers", "weights"]
 
 # The providers' own OpenAI-compatible base URLs, as their API references give them.
 _PROVIDERS = {
@@ -28,11 +28,6 @@ _PORT = 8080
 # A chat model below this many parameters answers worse when it is offered tools than when it is not.
 _TOOLS_FROM_PARAMETERS = 1_000_000_000
 _EMBED_MAX_TOKENS = 256
-
-
-def is_local(model: Model) -> bool:
-    """Whether paictl runs it on the target."""
-    return model.manage == "managed" and model.provider is None and model.url is None
 
 
 def weights(manifest: Manifest, locked: Mapping[str, LockedModel]) -> tuple[Weights, ...]:
@@ -54,13 +49,13 @@ def servers(manifest: Manifest, locked: Mapping[str, LockedModel], threads: int)
 def routes(manifest: Manifest, locked: Mapping[str, LockedModel]) -> dict[str, dict[str, object]]:
     """What the gateway has to know of each model (``paictl.runtime.config.ModelRoute`` as JSON data)."""
     return {
-        name: _local_route(name, model, locked[name]) if is_local(model) else _remote_route(manifest, model)
+        name: _local_route(name, model, locked[name]) if model.is_local else _remote_route(manifest, model)
         for name, model in manifest.agent.spec.models.items()
     }
 
 
 def _local(manifest: Manifest) -> Iterator[tuple[str, Model]]:
-    return ((name, model) for name, model in manifest.agent.spec.models.items() if is_local(model))
+    return ((name, model) for name, model in manifest.agent.spec.models.items() if model.is_local)
 
 
 def _file(name: str, model: str, locked: LockedFile, manifest: Manifest, *, origin_key: str) -> Weights:
@@ -132,20 +127,13 @@ def _remote_route(manifest: Manifest, model: Model) -> dict[str, object]:
         "endpoint": base,
         "model": model.model or "",
         # A server that exists already on this very machine is no more outside than one of ours.
-        "local": _is_loopback(host),
+        "local": is_loopback(host),
         "classes": list(model.classes) or ["public"],
         "secret": model.secret,
         "hosts": list(secret.hosts) if secret and secret.hosts else [host],
         "context": parse_count(model.context) if model.context else 8192,
         "tools": model.tools != "off",
     }
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _offers_tools(model: Model, parameters: int) -> bool:

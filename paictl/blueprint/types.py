@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from paictl.errors import Span
+from paictl.hosts import bracketed, is_loopback
 
 __all__ = [
     "Blueprint",
@@ -39,6 +40,22 @@ class Endpoint:
     port: int
     public: bool = False
     bind: str = "127.0.0.1"
+
+    @property
+    def authority(self) -> str:
+        """``ADDRESS:PORT`` that it listens on, as URLs write it."""
+        return f"{bracketed(self.bind)}:{self.port}"
+
+    @property
+    def open(self) -> bool:
+        """Whether other machines can reach it."""
+        return self.public and not is_loopback(self.bind)
+
+    @property
+    def url(self) -> str:
+        """Where a person on its own machine reaches it; one that listens everywhere is near on loopback."""
+        near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)  # noqa: S104 - read, not bound
+        return f"http://{bracketed(near)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +156,18 @@ class Service:
         """Whether two of it at once would write the same data."""
         return any(volume.holds_data for volume in self.volumes)
 
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """The names of the services that it may talk to, sorted."""
+        return tuple(sorted({pair.partition("/")[0] for pair in self.reaches}))
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of that name; raises ``KeyError`` when there is none."""
+        for endpoint in self.endpoints:
+            if endpoint.name == name:
+                return endpoint
+        raise KeyError(f"{self.name}/{name}")
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimePin:
@@ -185,6 +214,10 @@ class Blueprint:
             if service.name == name:
                 return service
         raise KeyError(name)
+
+    def secrets_of(self, service: Service) -> tuple[SecretFile, ...]:
+        """The secret files that a service reads."""
+        return tuple(secret for secret in self.secrets if secret.name in service.secrets)
 
     @property
     def public(self) -> tuple[Service, Endpoint]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paictl.blueprint.models import is_local
 from paictl.errors import Diagnostic, Unavailable
 from paictl.manifest.load import Manifest
 from paictl.manifest.models import Spec
@@ -60,7 +59,7 @@ def _wanted(spec: Spec, driver: str) -> Iterator[tuple[_Path, str, str]]:
 def _models(spec: Spec) -> Iterator[tuple[_Path, str, str]]:
     for name, model in spec.models.items():
         path = ("spec", "models", name)
-        if not is_local(model):
+        if not model.is_local:
             if model.task != "chat":
                 yield path, f"an API model for {model.task} is", "Use a local model for this task."
         elif model.task == "transcribe":

@@ -65,11 +65,7 @@ def lock_models(
     Raises ``NoFit`` when they need more memory than the machine has, naming what would fit, and what ``resolve`` and ``fetch`` raise.
     """
     supply = supply or Supply()
-    local = {
-        name: model
-        for name, model in models.items()
-        if model.manage == "managed" and not model.provider and not model.url
-    }
+    local = {name: model for name, model in models.items() if model.is_local}
     locked: dict[str, LockedModel] = {}
     wishes: dict[str, Wish] = {}
     for name, model in local.items():

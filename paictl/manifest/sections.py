@@ -222,6 +222,11 @@ class Model(Strict):
         default="auto", description="Whether the model is offered tools; auto offers them from a billion parameters up."
     )
 
+    @property
+    def is_local(self) -> bool:
+        """Whether paictl runs it on the target."""
+        return self.manage == "managed" and self.provider is None and self.url is None
+
 
 class Store(Strict):
     """Where memories are kept."""

@@ -10,10 +10,11 @@ from math import ceil
 from pathlib import PurePosixPath
 
 from paictl.assets import asset
-from paictl.blueprint.types import Blueprint, SecretFile, Service, wire
-from paictl.render.containers import ROOT, digest, endpoint, listing, model_folders
+from paictl.blueprint.types import Blueprint, SecretFile, Service
+from paictl.render.containers import ROOT, digest, listing, model_folders, models_of
 from paictl.render.environment import environment
 from paictl.render.source import runtime_source
+from paictl.render.wiring import by_sockets, configuration
 
 __all__ = ["files"]
 
@@ -48,7 +49,7 @@ class _Unit:
 
     @property
     def open(self) -> bool:
-        return any(one.public and not _loopback(one.bind) for one in self.service.endpoints)
+        return any(one.open for one in self.service.endpoints)
 
     @property
     def memory(self) -> int:
@@ -60,7 +61,6 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
     units = tuple(_unit(blueprint, service) for service in blueprint.services)
     stem = f"paictl-{blueprint.agent}"
     door, public = blueprint.public
-    host = "127.0.0.1" if public.bind in {"0.0.0.0", "::"} else public.bind  # noqa: S104 - compared, not bound
     context = {
         "blueprint": blueprint,
         "root": ROOT,
@@ -72,8 +72,8 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         "etc": f"/etc/paictl/{blueprint.agent}",
         "lib": _lib(blueprint),
         "folders": model_folders(blueprint),
-        "open_ports": [one.port for one in door.endpoints if one.public and not _loopback(one.bind)],
-        "ready": f"http://{_bracket(host)}:{public.port}/readyz",
+        "open_ports": [one.port for one in door.endpoints if one.open],
+        "ready": f"{public.url}/readyz",
         "retries": ceil(sum(service.health.timeout_seconds for service in blueprint.services) / _READY_SECONDS),
     }
 
@@ -86,7 +86,7 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
     found[f"files/units/{stem}.target"] = rendered("target")
     found[f"files/tmpfiles/{stem}.conf"] = rendered("tmpfiles.conf")
     found |= {f"files/units/{unit.name}": rendered("unit.service", unit=unit) for unit in units}
-    found |= {f"files/config/{unit.config}": _configuration(blueprint, unit.service) for unit in units}
+    found |= {f"files/config/{unit.config}": configuration(unit.service, by_sockets(blueprint)) for unit in units}
     if blueprint.weights:
         found["files/weights.json"] = listing(blueprint.weights)
     return found | _code() | _roles()
@@ -98,12 +98,10 @@ def _unit(blueprint: Blueprint, service: Service) -> _Unit:
     listens = any(not one.public for one in service.endpoints)
     config = PurePosixPath(service.config.path)
     read_only = {f"{etc}/{config.parent}": str(config.parent)}
-    read_only |= {f"{lib}/{path}": path for path in _model_paths(blueprint, service)}
+    read_only |= {f"{lib}/{folder.path}": folder.path for folder in models_of(blueprint, service)}
     read_write = {f"{lib}/{volume.path}": volume.path for volume in service.volumes}
     read_write |= {f"{run}/{other}": f"run/{other}" for other in ([service.name] if listens else [])}
-    read_only |= {
-        f"{run}/{other}": f"run/{other}" for other in sorted({one.partition("/")[0] for one in service.reaches})
-    }
+    read_only |= {f"{run}/{other}": f"run/{other}" for other in service.neighbours}
     places = [*_SYSTEM_PLACES, *(f"{ROOT[1:]}/{place}" for place in (read_only | read_write).values())]
     return _Unit(
         service=service,
@@ -114,7 +112,7 @@ def _unit(blueprint: Blueprint, service: Service) -> _Unit:
         read_only=read_only,
         read_write=read_write,
         after=tuple(f"paictl-{blueprint.agent}-{other}.service" for other in service.needs),
-        secrets=tuple(secret for secret in blueprint.secrets if secret.name in service.secrets),
+        secrets=blueprint.secrets_of(service),
         listens=listens,
     )
 
@@ -124,23 +122,6 @@ def _with_parents(paths: list[str]) -> Iterator[str]:
     for path in paths:
         yield path
         yield from ("" if str(parent) == "." else str(parent) for parent in PurePosixPath(path).parents)
-
-
-def _model_paths(blueprint: Blueprint, service: Service) -> Iterator[str]:
-    for folder in model_folders(blueprint):
-        if any(file.name in service.weights for file in folder.files):
-            yield folder.path
-
-
-def _configuration(blueprint: Blueprint, service: Service) -> str:
-    """The service's configuration with sockets for what is between services, and TCP for what people reach."""
-
-    def wiring(name: str, endpoint_name: str) -> str:
-        found = endpoint(blueprint.service(name), endpoint_name)
-        return f"tcp:{found.bind}:{found.port}" if found.public else f"unix:run/{name}/{endpoint_name}.sock"
-
-    content = wire(service.config.content, wiring)
-    return content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def _user(agent: str) -> str:
@@ -173,11 +154,3 @@ def _roles() -> dict[str, str]:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             found[f"roles/{role}/{file.relative_to(folder).as_posix()}"] = file.read_text(encoding="utf-8")
     return found
-
-
-def _loopback(address: str) -> bool:
-    return address in {"127.0.0.1", "::1", "localhost"}
-
-
-def _bracket(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

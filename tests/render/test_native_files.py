@@ -12,6 +12,7 @@ from supervisor.options import ServerOptions
 
 from paictl.blueprint.types import Blueprint
 from paictl.render import native
+from paictl.render.wiring import by_sockets
 from tests.render.blueprints import QUICKSTART, WITH_API_MODEL
 
 every_blueprint = pytest.mark.parametrize("blueprint", [QUICKSTART, WITH_API_MODEL], ids=["quickstart", "api-model"])
@@ -65,7 +66,7 @@ def test_only_the_gateway_has_a_network_and_the_agent_sees_its_socket_and_three_
 
 
 def test_only_the_public_endpoint_listens_on_tcp() -> None:
-    wiring = native.wiring(QUICKSTART)
+    wiring = by_sockets(QUICKSTART)
     addresses = {
         (service.name, endpoint.name): wiring(service.name, endpoint.name)
         for service in QUICKSTART.services
@@ -79,7 +80,7 @@ def test_only_the_public_endpoint_listens_on_tcp() -> None:
 @pytest.mark.parametrize(("bind", "url"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("192.168.1.5", "192.168.1.5")])
 def test_the_address_for_people_is_one_they_can_open(bind: str, url: str) -> None:
     _, endpoint = QUICKSTART.public
-    assert native.url(replace(endpoint, bind=bind)) == f"http://{url}:{endpoint.port}"
+    assert replace(endpoint, bind=bind).url == f"http://{url}:{endpoint.port}"
 
 
 def test_the_supervisor_s_identity_follows_its_file_and_its_runtime(root: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paictl.errors import UsageError
-from paictl.weights.sources import is_loopback, parse
+from paictl.hosts import is_loopback
+from paictl.weights.sources import parse
 
 
 def test_a_package_source_names_package_version_and_path() -> None:

@@ -36,7 +36,7 @@ from paictl.engine.lock import flocked
 from paictl.engine.model import Address, Health, Observation, Observed, Resource, Step
 from paictl.errors import PaictlError, Unreachable
 from paictl.events import Emit, ignore
-from paictl.render import native
+from paictl.render.wiring import by_sockets
 
 __all__ = ["NativeDriver"]
 
@@ -123,7 +123,7 @@ class NativeDriver:
 
     def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
         del service  # every service sees the others at the same places
-        return native.wiring(blueprint)
+        return by_sockets(blueprint)
 
     def reach(self, blueprint: Blueprint) -> Reach:
         layout = Layout.of(blueprint.agent)
@@ -132,7 +132,7 @@ class NativeDriver:
             token = (layout.secrets / "gateway-token").read_text(encoding="ascii").strip()
         except OSError as error:
             raise PaictlError(f"{blueprint.agent} is not set up here", help="Run `paictl apply` first.") from error
-        return Reach(native.url(endpoint), token)
+        return Reach(endpoint.url, token)
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
         command, environment = self.room_command(blueprint, service, argv)

@@ -13,6 +13,7 @@ from paictl.drivers.native.services import digest
 from paictl.engine.model import Address, DataEffect, Probe, Resource
 from paictl.errors import Span
 from paictl.render import native
+from paictl.render.wiring import by_sockets
 
 __all__ = ["resources"]
 
@@ -137,13 +138,13 @@ class _Graph:
 
     def _health(self, service: Service) -> dict[str, object]:
         check = service.health
-        address = native.wiring(self.blueprint)(service.name, check.endpoint) if check.endpoint else ""
+        address = by_sockets(self.blueprint)(service.name, check.endpoint) if check.endpoint else ""
         return {"address": address, "path": check.path, "stable_seconds": check.stable_seconds}
 
     def _url(self, service: Service) -> str:
         for endpoint in service.endpoints:
             if endpoint.public:
-                return native.url(endpoint)
+                return endpoint.url
         return ""
 
     def _make(
