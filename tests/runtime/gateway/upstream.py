@@ -43,6 +43,8 @@ class Upstream:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # The default of 5 drops connections of a burst, which are then tried again seconds later.
+    request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # Clients that hang up are what some tests are about.
