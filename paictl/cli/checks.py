@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from paictl import places
 from paictl.cli.flags import Call
 from paictl.cli.session import Session, manifest_files, open_session
+from paictl.disk import existing, free_bytes
 from paictl.errors import ManifestError, PaictlError, Unreachable
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ def _places() -> Iterator[Finding]:
                     partial(path.chmod, 0o700),
                 )
     cache = places.cache_home()
-    there = next(parent for parent in (cache, *cache.parents) if parent.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(cache)
     if free < _LOW_DISK:
+        there = existing(cache)
         yield Finding(
             "disk-low",
             "warning",

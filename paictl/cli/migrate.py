@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from paictl.cli.changes import require_consent
 from paictl.cli.flags import Call, verb_command
 from paictl.cli.session import manifest_files
+from paictl.disk import replace_file
 from paictl.errors import UsageError
 
 __all__ = ["verb"]
@@ -26,22 +26,8 @@ def verb(call: Call) -> None:
     if difference:
         call.terminal.note(difference.rstrip("\n") + "\n")
         require_consent(call, f"Rewrite {file}?")
-        _replace(path, new)
+        replace_file(path, new.encode(), path.stat().st_mode & 0o777)
     document = {"format": "1", "file": file, "changed": bool(difference), "diff": difference}
     call.terminal.result(
         document, lambda: f"{file}: {'rewritten' if difference else 'is of the current version already'}"
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """All of it or nothing: a full disk must not cost the person the manifest."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.chmod(path.stat().st_mode & 0o777)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

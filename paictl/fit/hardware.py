@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import os
 import platform
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from paictl.disk import free_bytes
 
 __all__ = ["Gpu", "Hardware", "default_threads", "probe"]
 
@@ -66,7 +67,7 @@ def probe(path: Path, root: Path = Path("/")) -> Hardware:
         ram=ram,
         ram_available=available,
         swap=psutil.swap_memory().total,
-        disk_free=shutil.disk_usage(_existing(path)).free,
+        disk_free=free_bytes(path),
         arch=platform.machine(),
         model=_text(root / "proc/device-tree/model").rstrip("\0"),
         gpus=(*_nvidia(), *_amd(root)),
@@ -143,10 +144,6 @@ def _amd(root: Path) -> list[Gpu]:
         size, used = _number(total), _number(total.with_name("mem_info_vram_used"))
         found.append(Gpu(_text(total.with_name("product_name")).strip() or "AMD GPU", size, max(0, size - used)))
     return found
-
-
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
 
 
 def _text(path: Path) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paictl import places
+from paictl.disk import free_bytes, sync_directory
 from paictl.weights.failures import NoSpace
 
 __all__ = ["Cache", "hash_file", "place", "room", "stamp", "verify"]
@@ -75,7 +76,7 @@ class Cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         arrived.chmod(0o444)
         arrived.replace(path)
-        _sync_folder(path.parent)
+        sync_directory(path.parent)
         stamp(path, sha256)
         return path
 
@@ -118,7 +119,7 @@ def place(cached: Path, destination: Path, sha256: str) -> Path:
             temporary.replace(destination)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(destination.parent)
+        sync_directory(destination.parent)
         stamp(destination, sha256)
     return destination
 
@@ -126,7 +127,7 @@ def place(cached: Path, destination: Path, sha256: str) -> Path:
 @contextmanager
 def room(folder: Path, needed: int) -> Iterator[None]:
     """Refuse to begin when ``folder``'s disk has less than ``needed`` bytes free, and say so when it fills up on the way."""
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < needed:
         raise NoSpace(
             f"{folder} needs {_bytes(needed)} more, but its disk has {_bytes(free)} free",
@@ -174,14 +175,6 @@ def _stamp_of(path: Path) -> Path:
 
 def _stamp(status: os.stat_result, sha256: str) -> dict[str, object]:
     return {"sha256": sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _bytes(count: int) -> str:
