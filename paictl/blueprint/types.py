@@ -78,7 +78,10 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model file: immutable, fetched and checked by hash. ``size`` in bytes; ``url`` is the exact place it was resolved to."""
+    """A model file: immutable, fetched and checked by hash. ``size`` in bytes; ``url`` is the exact place it was resolved to.
+
+    ``here``: this machine has the file already, so that making it stand downloads nothing.
+    """
 
     name: str
     path: str
@@ -86,6 +89,7 @@ class Weights:
     sha256: str
     size: int
     url: str = ""
+    here: bool = False
     origin: Span | None = None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from paictl import places
 from paictl.blueprint.compile import Resolved, compile_blueprint
-from paictl.blueprint.types import Blueprint, RuntimePin
+from paictl.blueprint.types import Blueprint, RuntimePin, Weights
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit, ignore
 from paictl.manifest.load import Manifest
@@ -87,7 +87,20 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
     if declared:
         fingerprints = _fingerprints(manifest, declared)
         blueprint = compile_blueprint(manifest, replace(resolved, fingerprints=fingerprints))
-    return Resolution(blueprint, before, after, path)
+    return Resolution(_with_what_is_here(blueprint), before, after, path)
+
+
+def _with_what_is_here(blueprint: Blueprint) -> Blueprint:
+    """The same blueprint, knowing which model files need no download any more."""
+    from paictl.weights.cache import Cache
+
+    cache = Cache()
+
+    def here(one: Weights) -> bool:
+        # Only looked for, not hashed: a plan writes nothing, not even that it looked.
+        return one.source.startswith("file://") or cache.path(one.sha256).is_file()
+
+    return replace(blueprint, weights=tuple(replace(one, here=here(one)) for one in blueprint.weights))
 
 
 def _models(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from paictl.engine.model import Plan, Step
+from paictl.engine.model import DataEffect, Plan, Step
 
 __all__ = ["plan_hash"]
 
@@ -19,14 +19,20 @@ def plan_hash(plan: Plan) -> str:
 
 
 def _reviewed(step: Step) -> list[object]:
-    """Left out: tokens, handles and health, which move by themselves."""
+    """Left out: tokens, handles, health and what is still to be downloaded, which move by themselves."""
     return [
         step.id,
         step.cause,
         [[change.path, change.before, change.after] for change in step.changes],
         step.needs,
         step.downtime,
-        asdict(step.effect) if step.effect is not None else None,
+        _lasting(step.effect),
         step.fingerprint,
         step.phase,
     ]
+
+
+def _lasting(effect: DataEffect | None) -> dict[str, object] | None:
+    if effect is None:
+        return None
+    return {name: value for name, value in asdict(effect).items() if name != "download_bytes"}

@@ -54,3 +54,14 @@ def test_the_full_example_is_valid_and_names_every_line_that_no_driver_has_yet(t
     for what in ("files are", "tools are", "federation is", "key rotation is", "budget in money", "speech"):
         assert f"{what}" in refused
     assert "agent.yaml:" in refused
+
+
+@pytest.mark.real
+def test_a_plan_tells_what_is_still_to_be_downloaded_and_nothing_else(tmp_path: Path) -> None:
+    home = _home(tmp_path, "quickstart")
+    home.environment["PAICTL_DRIVER"] = "fake"
+    home.run("models", "pull")
+    assert sum(step["data"]["download_bytes"] for step in home.json("plan")["steps"] if step["data"]) == 0
+    home.environment["XDG_CACHE_HOME"] = str(tmp_path / "empty")
+    fresh = home.json("plan")
+    assert sum(step["data"]["download_bytes"] for step in fresh["steps"] if step["data"]) > 100_000_000

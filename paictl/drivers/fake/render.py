@@ -40,7 +40,7 @@ class _Renderer:
                 {"path": weights.path, "sha256": weights.sha256},
                 replace_on=frozenset({"sha256"}),
                 create_first=True,
-                effect=DataEffect(download_bytes=weights.size),
+                effect=DataEffect(download_bytes=0 if weights.here else weights.size),
                 origin=weights.origin,
             )
         for service in blueprint.services:

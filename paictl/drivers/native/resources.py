@@ -72,7 +72,7 @@ class _Graph:
                 self.address("weights", model.name),
                 {"path": model.path, "sha256": model.sha256, "size": model.size, "source": model.source},
                 [self.home],
-                effect=DataEffect(download_bytes=model.size),
+                effect=DataEffect(download_bytes=0 if model.here else model.size),
                 origin=model.origin,
             )
         for secret in self.blueprint.secrets:
