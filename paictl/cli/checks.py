@@ -19,6 +19,7 @@ from paictl.cli.flags import Call
 from paictl.cli.session import Session, manifest_files, open_session
 from paictl.disk import existing, free_bytes
 from paictl.errors import ManifestError, PaictlError, Unreachable
+from paictl.sizes import byte_count
 
 if TYPE_CHECKING:
     from paictl.blueprint.types import RuntimePin
@@ -98,7 +99,7 @@ def _places() -> Iterator[Finding]:
             "disk-low",
             "warning",
             "little room for model files",
-            f"{free / 10**9:.1f} GB free in {there}",
+            f"{byte_count(free)} free in {there}",
             f"df -h {there}",
         )
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from paictl.cli.flags import Call, option, verb_command
+from paictl.sizes import byte_count
 
 if TYPE_CHECKING:
     from paictl.fit.catalogue import Entry
@@ -49,7 +50,6 @@ def verb(call: Call, context: str) -> None:
 
 def _lines(call: Call, hardware: Hardware, available: int, rows: list[tuple[Entry, int]]) -> list[str]:
     from paictl.cli.console.table import table
-    from paictl.cli.plan_view import byte_count
     from paictl.fit.choose import speed
 
     style = call.terminal.style

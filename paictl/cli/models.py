@@ -9,6 +9,7 @@ import click
 
 from paictl.cli.flags import Call, verb_command
 from paictl.errors import UsageError
+from paictl.sizes import byte_count
 
 if TYPE_CHECKING:
     from paictl.cli.resolution import Resolution
@@ -85,7 +86,6 @@ def _document(session: Session, resolution: Resolution, name: str) -> dict[str, 
 
 def _lines(call: Call, rows: Sequence[dict[str, object]]) -> list[str]:
     from paictl.cli.console.table import table
-    from paictl.cli.plan_view import byte_count
 
     if not rows:
         return ["The manifest has no models. `paictl fit` shows which this machine can run."]

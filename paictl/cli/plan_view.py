@@ -14,8 +14,9 @@ from paictl.cli.console.terminal import Terminal
 from paictl.engine.causes import ABSENT, DESTROYED
 from paictl.engine.model import Action, Address, Change, DataEffect, Plan, Step
 from paictl.errors import Diagnostic
+from paictl.sizes import byte_count
 
-__all__ = ["byte_count", "plan_document", "plan_lines", "summary_sentence"]
+__all__ = ["plan_document", "plan_lines", "summary_sentence"]
 
 _COLORS: Mapping[Action, str] = {
     "create": "green",
@@ -185,12 +186,3 @@ def _effects(plan: Plan) -> Iterator[str]:
 def _listed(what: str, addresses: Sequence[Address]) -> Iterator[str]:
     if addresses:
         yield f"{what}: {', '.join(map(str, addresses))}."
-
-
-def byte_count(count: float) -> str:
-    """``98.4 MB``: decimal units, as downloads and disks are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from paictl.fit import memory
 from paictl.fit.memory import Memory
@@ -21,36 +21,31 @@ __all__ = ["Entry", "Task", "shipped"]
 Task = Literal["chat", "embed", "transcribe"]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: Task
-    source: str
-    tokenizer: str | None = None
-    parameters: int
-    size: int
-    active: int | None = None
-    context: int = 0
-    kv_bytes_per_token: int = 0
-    vocabulary: int = 0
-    quality: int
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model. ``size`` and ``active`` (what is read for each token) in bytes; a higher ``quality`` answers better."""
+    """One model. ``size`` in bytes, and ``active`` those of them that are read for each token where not all are.
+
+    ``context`` and ``vocabulary`` count tokens; a higher ``quality`` answers better.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     name: str
     task: Task
     source: str
-    tokenizer: str | None
     parameters: int
     size: int
-    active: int
-    context: int
-    kv_bytes_per_token: int
-    vocabulary: int
     quality: int
+    tokenizer: str | None = None
+    active: int = 0
+    context: int = 0
+    kv_bytes_per_token: int = 0
+    vocabulary: int = 0
+
+    @property
+    def read_per_token(self) -> int:
+        """Bytes that generating one token reads."""
+        return self.active or self.size
 
     def need(self, context: int) -> Memory:
         """About how much memory it takes with a context of that many tokens."""
@@ -63,7 +58,5 @@ class Entry:
 def shipped() -> tuple[Entry, ...]:
     """The catalogue of this release, in the file's order."""
     text = Path(__file__).with_name("catalogue.toml").read_text(encoding="utf-8")
-    rows = TypeAdapter(dict[str, _Row]).validate_python(tomllib.loads(text))
-    return tuple(
-        Entry(name=name, **{**row.model_dump(), "active": row.active or row.size}) for name, row in rows.items()
-    )
+    rows = [{"name": name, **row} for name, row in tomllib.loads(text).items()]
+    return tuple(TypeAdapter(list[Entry]).validate_python(rows))

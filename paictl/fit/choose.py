@@ -13,8 +13,9 @@ from paictl.fit.catalogue import Entry, Task
 from paictl.fit.hardware import Hardware, default_threads
 from paictl.manifest.models import Select
 from paictl.manifest.quantities import parse_count
+from paictl.sizes import byte_count
 
-__all__ = ["Choice", "Fit", "NoFit", "Wish", "budget", "choose", "fits", "in_words"]
+__all__ = ["Choice", "Fit", "NoFit", "Wish", "budget", "choose", "fits"]
 
 _MIB = 1024**2
 _AGENT = 250 * _MIB  # gateway and agent together, idle: the bar of the project's own benchmark
@@ -77,7 +78,7 @@ def fits(needed: int, hardware: Hardware) -> Fit:
 def speed(entry: Entry, hardware: Hardware) -> float:
     """About how many tokens a second a model will generate: memory is what limits it."""
     ram = _PI_RAM if hardware.is_pi else min(_FASTEST_RAM, _BYTES_PER_SECOND_PER_CORE * default_threads(hardware.cores))
-    return ram / entry.active
+    return ram / entry.read_per_token
 
 
 def choose(wishes: Mapping[str, Wish], hardware: Hardware, catalogue: Sequence[Entry], taken: int = 0) -> Choice:
@@ -98,17 +99,12 @@ def choose(wishes: Mapping[str, Wish], hardware: Hardware, catalogue: Sequence[E
             needs[name] = _need(chosen[name], wishes[name])
     fit = fits(taken + sum(needs.values()), hardware)
     if not fit.ok:
-        smallest = ", ".join(f"{name} at least {in_words(needs[name])}" for name in order)
+        smallest = ", ".join(f"{name} at least {byte_count(needs[name])}" for name in order)
         raise NoFit(
-            f"no models fit this machine: it has {in_words(fit.budget)} for models, and {in_words(fit.needed)} are needed ({smallest})",
+            f"no models fit this machine: it has {byte_count(fit.budget)} for models, and {byte_count(fit.needed)} are needed ({smallest})",
             help="ask for less context, leave a model out, or name an API provider or a server elsewhere",
         )
     return Choice(chosen, fit, default_threads(hardware.cores))
-
-
-def in_words(size: int) -> str:
-    """Bytes as a person reads them."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _options(name: str, wish: Wish, catalogue: Sequence[Entry]) -> list[Entry]:

@@ -16,11 +16,12 @@ from paictl.errors import UsageError
 from paictl.events import Emit, ignore
 from paictl.fit import memory
 from paictl.fit.catalogue import shipped
-from paictl.fit.choose import NoFit, Wish, choose, fits, in_words
+from paictl.fit.choose import NoFit, Wish, choose, fits
 from paictl.fit.hardware import Hardware
 from paictl.manifest.lock import Embedding, LockedFile, LockedModel
 from paictl.manifest.models import Model, Select, Tokenizer
 from paictl.manifest.quantities import parse_count
+from paictl.sizes import byte_count
 from paictl.weights.cache import Cache
 from paictl.weights.failures import BadFile
 from paictl.weights.fetch import fetch
@@ -218,7 +219,7 @@ def _refuse_what_cannot_fit(local: Mapping[str, Model], locked: Mapping[str, Loc
     fit = fits(sum(lock.memory for lock in locked.values()), hardware)
     if fit.ok:
         return
-    parts = ", ".join(f"{name} {in_words(lock.memory)}" for name, lock in locked.items())
+    parts = ", ".join(f"{name} {byte_count(lock.memory)}" for name, lock in locked.items())
     largest = max(locked, key=lambda name: locked[name].memory)
     others = sum(lock.memory for name, lock in locked.items() if name != largest)
     context = locked[largest].context if locked[largest].format == "gguf" else _USUAL_CONTEXT
@@ -227,10 +228,12 @@ def _refuse_what_cannot_fit(local: Mapping[str, Model], locked: Mapping[str, Loc
             {largest: Wish(local[largest].task, Select(context=str(max(context, 1))))}, hardware, shipped(), others
         )
         entry = choice.entries[largest]
-        would = f"for {largest}, {entry.name} would fit ({in_words(entry.need(context).total)}): source: {entry.source}"
+        would = (
+            f"for {largest}, {entry.name} would fit ({byte_count(entry.need(context).total)}): source: {entry.source}"
+        )
     except NoFit:
         would = "no model of the catalogue would fit either: ask for less context, or name an API provider or a server elsewhere"
     raise NoFit(
-        f"the models need {in_words(fit.needed)} ({parts}), but this machine has {in_words(fit.budget)} for them",
+        f"the models need {byte_count(fit.needed)} ({parts}), but this machine has {byte_count(fit.budget)} for them",
         help=would,
     )

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from paictl import places
 from paictl.disk import free_bytes, sync_directory
+from paictl.sizes import byte_count
 from paictl.weights.failures import NoSpace
 
 __all__ = ["Cache", "hash_file", "place", "room", "stamp", "verify"]
@@ -130,7 +131,7 @@ def room(folder: Path, needed: int) -> Iterator[None]:
     free = free_bytes(folder)
     if free < needed:
         raise NoSpace(
-            f"{folder} needs {_bytes(needed)} more, but its disk has {_bytes(free)} free",
+            f"{folder} needs {byte_count(needed)} more, but its disk has {byte_count(free)} free",
             help="free some space, or set XDG_CACHE_HOME to a larger disk",
         )
     try:
@@ -175,12 +176,3 @@ def _stamp_of(path: Path) -> Path:
 
 def _stamp(status: os.stat_result, sha256: str) -> dict[str, object]:
     return {"sha256": sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
-
-
-def _bytes(count: int) -> str:
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit in {"bytes", "kB"} else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

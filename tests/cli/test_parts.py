@@ -9,8 +9,8 @@ from paictl.cli.console.progress import PlainLines, said
 from paictl.cli.console.report import redact
 from paictl.cli.console.table import cell_width, table, wrap
 from paictl.cli.console.terminal import Terminal
-from paictl.cli.plan_view import byte_count
 from paictl.events import Event
+from paictl.sizes import byte_count
 
 ROWS = [("gateway", "running", "where everybody meets and nobody stays for long"), ("agent", "starting", "")]
 

@@ -104,7 +104,7 @@ def test_what_is_free_at_this_moment_does_not_change_the_choice() -> None:
 
 def test_nothing_fits_a_machine_without_memory() -> None:
     with pytest.raises(
-        NoFit, match=r"no models fit this machine: it has 0 MB for models, and 496 MB are needed \(chat at least"
+        NoFit, match=r"no models fit this machine: it has 0 B for models, and 496 MB are needed \(chat at least"
     ) as caught:
         _choose(replace(_LAPTOP, ram=_GIB // 2))
     assert caught.value.exit_code == 4
