@@ -194,7 +194,11 @@ class _Execution:
                 reason = self._carry_out(step)
                 self.news.put(_Ended(step, reason))
             except PaictlError as error:
-                self.news.put(_Ended(step, f"{error.summary}. {error.help}".rstrip(". "), error))
+                help_ = error.help[:1].upper() + error.help[1:]
+                self.news.put(_Ended(step, f"{error.summary}. {help_}".rstrip(". "), error))
+            except OSError as error:
+                where = f"{error.filename}: " if error.filename else ""
+                self.news.put(_Ended(step, f"{where}{error.strerror or error}", error))
             except Exception as error:  # noqa: BLE001 - a bug in a driver must not leave the others' ends unwritten
                 self.news.put(_Ended(step, f"{type(error).__name__}: {error}", error))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from paictl.engine.outcome import Outcome
 from paictl.errors import Interrupted, PaictlError, PartlyApplied
 
-__all__ = ["summary", "verdict"]
+__all__ = ["in_short", "summary", "verdict"]
 
 _RESUME = "`paictl status` says what stands; the next apply goes on from there."
 
@@ -14,7 +14,9 @@ def verdict(outcome: Outcome) -> PaictlError:
     """The error for an outcome that is not complete; ``PartlyApplied`` as soon as any step was begun."""
     if outcome.signal:
         return Interrupted(f"interrupted: {summary(outcome)}", help=_RESUME, signal=outcome.signal)
-    reasons = [f"{failure.step.action} {failure.step.address} failed: {failure.reason}" for failure in outcome.failed]
+    reasons = [
+        f"{failure.step.action} {failure.step.address} failed: {in_short(failure.reason)}" for failure in outcome.failed
+    ]
     if outcome.trouble is not None:
         reasons.append(outcome.trouble.summary)
     text = "\n".join(reasons)
@@ -22,6 +24,13 @@ def verdict(outcome: Outcome) -> PaictlError:
         return PartlyApplied(f"{text}\n{summary(outcome)}", help=_RESUME)
     help_text = outcome.trouble.help if outcome.trouble is not None else ""
     return PaictlError(f"{text}\nnothing was changed", help=help_text)
+
+
+def in_short(reason: str) -> str:
+    """A reason whose log was told where its step ended: the sentence, and the last thing that the log says."""
+    sentence, *lines = reason.splitlines() or [""]
+    said = [line.strip() for line in lines if line.strip()]
+    return f"{sentence}: {said[-1]}" if said else sentence
 
 
 def summary(outcome: Outcome) -> str:

@@ -29,6 +29,7 @@ __all__ = ["Resolved", "hub_headers", "resolve"]
 
 _PIP_TIMEOUT_SECONDS = 1800
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NO_CONNECTION = ("Connection", "Temporary failure in name", "Max retries exceeded")
 _PIP = ("--no-deps", "--only-binary", ":all:", "--quiet", "--disable-pip-version-check", "--no-input")
 
 
@@ -238,9 +239,10 @@ def _pip(source: Source, *arguments: str) -> str:
         return done.stdout
     said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
     reason = said[-1] if said else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    hint = (
-        "check the network and pip's configuration"
-        if "Connection" in done.stderr
-        else "check the package's name and version"
-    )
-    raise SourceUnreachable(f"{source}: pip found no wheel: {reason}", help=hint)
+    if any(word in done.stderr for word in _NO_CONNECTION):
+        # pip itself only says that it found nothing.
+        raise SourceUnreachable(
+            f"{source}: the package index can't be reached",
+            help="check the network and pip's configuration; what is in the cache works without",
+        )
+    raise SourceUnreachable(f"{source}: pip found no wheel: {reason}", help="check the package's name and version")

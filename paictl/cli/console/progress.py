@@ -127,7 +127,8 @@ def _ended(event: Event) -> str:
 
 
 def _health(event: Event) -> str:
-    detail = str(event.data.get("detail", ""))
+    # Its log follows once, where the step ends.
+    detail = str(event.data.get("detail", "")).partition("\n")[0]
     return f"{event.data.get('state', '')}{f': {detail}' if detail else ''}"
 
 

@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from paictl.errors import Refused
+from paictl.errors import PaictlError, Refused
 
 __all__ = ["clone", "private_directory", "read_json", "remove_tree", "sweep", "sync_directory", "write", "write_json"]
 
@@ -75,7 +75,12 @@ def clone(source: Path, destination: Path) -> None:
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}")
     remove_tree(temporary)
     destination.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copytree(source, temporary, symlinks=True, copy_function=_link)
+    try:
+        shutil.copytree(source, temporary, symlinks=True, copy_function=_link)
+    except (OSError, PaictlError):
+        # What is half there is worth nothing, and a full disk needs its room.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     remove_tree(destination)
     temporary.rename(destination)
     sync_directory(destination.parent)
@@ -107,6 +112,17 @@ def _link(source: str, destination: str) -> str:
         os.link(source, destination, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINK:
-            raise
-        shutil.copy2(source, destination, follow_symlinks=False)
+            raise _trouble(error, destination) from error
+        try:
+            shutil.copy2(source, destination, follow_symlinks=False)
+        except OSError as second:
+            raise _trouble(second, destination) from second
     return destination
+
+
+def _trouble(error: OSError, destination: str) -> PaictlError:
+    """Not an OSError: copytree would collect one for each file, and go on."""
+    return PaictlError(
+        f"{destination} can't be written: {error.strerror}",
+        help="Mend that (make room on a full disk), and run the same command again.",
+    )

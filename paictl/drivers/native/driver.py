@@ -66,7 +66,7 @@ class NativeDriver:
 
     def preflight(self, blueprint: Blueprint, observation: Observation) -> None:
         weights = [one.spec.get("sha256") for one in observation.resources if one.address.kind == "weights"]
-        preflight.check(blueprint, Layout.of(blueprint.agent), [str(one) for one in weights])
+        preflight.check(blueprint, Layout.of(blueprint.agent), [str(one) for one in weights], offline=self.offline)
 
     def observe(self, scope: Scope) -> Observation:
         layout = Layout.of(scope.agent)

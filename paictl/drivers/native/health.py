@@ -44,7 +44,8 @@ def _not_running(layout: Layout, program: Program) -> Health:
         case "FATAL":
             return Health("unhealthy", _with_log(layout, program.name, _failure(program)), terminal=True)
         case "BACKOFF" | "EXITED" if _keeps_failing(layout, program.name):
-            sentence = f"it ended again and again right after its start ({_failure(program)})"
+            why = _failure(program).removeprefix("it ended with ")
+            sentence = f"it ended again and again right after its start ({why})"
             return Health("unhealthy", _with_log(layout, program.name, sentence), terminal=True)
         case "BACKOFF" | "EXITED":
             return Health("starting", _with_log(layout, program.name, _failure(program)))
@@ -79,12 +80,27 @@ def _keeps_failing(layout: Layout, name: str) -> bool:
 
 
 def _failure(program: Program) -> str:
-    return program.complaint or f"it ended with exit status {program.exit_status}"
+    # Of a program that ended too soon, the supervisor's own sentence says less than its exit status.
+    complaint = "" if program.complaint.startswith("Exited too quickly") else program.complaint
+    return complaint or f"it ended with exit status {program.exit_status}"
 
 
 def _with_log(layout: Layout, name: str, sentence: str) -> str:
-    lines = last_lines(layout.log(name), _LOG_LINES)
-    return "\n".join([f"{sentence}; its last lines:", *lines]) if lines else sentence
+    lines = _once(last_lines(layout.log(name), _LOG_LINES))
+    return "\n".join([sentence, *(f"  {line}" for line in lines)])
+
+
+def _once(lines: list[str]) -> list[str]:
+    """The lines without what each further start said again."""
+    for size in range(1, len(lines) // 2 + 1):
+        said, times = lines[-size:], 1
+        while lines[-size * (times + 1) : -size * times] == said:
+            times += 1
+        if times > 1:
+            before = lines[: -size * times]
+            # The oldest start may have been cut off by how many lines are looked at.
+            return said if said[size - len(before) :] == before else [*before, *said]
+    return lines
 
 
 class _Connection(http.client.HTTPConnection):

@@ -13,7 +13,7 @@ from pathlib import Path
 from paictl.blueprint.types import Blueprint, Endpoint
 from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.processes import marked
-from paictl.drivers.native.venvs import available, cached
+from paictl.drivers.native.venvs import available, buildable, cached
 from paictl.errors import Refused
 from paictl.sandbox import namespaces
 
@@ -22,11 +22,12 @@ __all__ = ["check"]
 _BWRAP_SINCE = (0, 8)  # --disable-userns
 _BWRAP_SECONDS = 20
 _VENV_BYTES = 700 << 20
+_SPARE_BYTES = 64 << 20
 # Characters that supervisor's configuration, systemd's or a glob would read as something else.
 _AWKWARD = re.compile(r"[%\n\r;#\"'\\*?\[\]]")
 
 
-def check(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
+def check(blueprint: Blueprint, layout: Layout, held: Sequence[str], *, offline: bool = False) -> None:
     """Raise ``Refused`` for the first thing in the way. ``held`` are the hashes of the model files that are here already."""
     if _AWKWARD.search(str(layout.root)):
         raise Refused(
@@ -36,6 +37,8 @@ def check(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
     if not blueprint.unconfined:
         _sandbox()
     _ports(blueprint, layout)
+    if offline:
+        _cached(blueprint, layout, held)
     _disk(blueprint, layout, held)
     _memory(blueprint)
 
@@ -115,19 +118,40 @@ def _holder(port: int) -> tuple[int, str]:
     return 0, ""
 
 
-def _disk(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
+def _cached(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
     from paictl.weights.cache import Cache
 
     cache = Cache()
-    missing = sum(
-        one.size for one in blueprint.weights if one.sha256 not in held and not cache.path(one.sha256).is_file()
-    )
-    venv = 0 if cached(blueprint.runtime.digest).is_dir() else _VENV_BYTES
-    for path, needed in ((cache.root, missing + venv), (layout.root, 0)):
+    missing = [
+        one.source
+        for one in blueprint.weights
+        if not one.source.startswith("file:") and one.sha256 not in held and not cache.has(one.sha256)
+    ]
+    digest = blueprint.runtime.digest
+    if not layout.venv(digest).is_dir() and not buildable(digest):
+        missing.append("the runtime's packages")
+    if missing:
+        raise Refused(
+            f"{', '.join(missing)}: not in the cache, and --offline forbids to fetch",
+            help="Run it once without --offline.",
+        )
+
+
+def _disk(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
+    from paictl.weights.cache import Cache
+
+    cache, digest = Cache(), blueprint.runtime.digest
+    wanted = [one for one in blueprint.weights if one.sha256 not in held]
+    fetched = sum(one.size for one in wanted if not cache.path(one.sha256).is_file())
+    fetched += 0 if cached(digest).is_dir() else _VENV_BYTES
+    # Within one disk everything is linked; to another one it is copied.
+    apart = _existing(cache.root).stat().st_dev != _existing(layout.root).stat().st_dev
+    copied = sum(one.size for one in wanted) + (0 if layout.venv(digest).is_dir() else _VENV_BYTES) if apart else 0
+    for path, needed in ((cache.root, fetched + _SPARE_BYTES), (layout.root, copied + _SPARE_BYTES)):
         free = shutil.disk_usage(_existing(path)).free
-        if free < needed + (64 << 20):
+        if free < needed:
             raise Refused(
-                f"{path} has {free >> 20} MiB free; the model files and the runtime need {needed >> 20} MiB",
+                f"{path} has {free >> 20} MiB free, and {needed >> 20} MiB are needed there",
                 help="Free some space, or set XDG_CACHE_HOME and XDG_DATA_HOME to a larger disk.",
             )
 

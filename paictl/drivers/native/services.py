@@ -107,12 +107,29 @@ def _started_with(layout: Layout, record: Record, program: Program | None) -> ob
     started_with, room = record.spec.get("started_with"), record.spec.get("room")
     if not isinstance(started_with, dict) or not isinstance(room, dict) or program is None:
         return started_with
+    altered = _altered(layout, record, started_with.get("weights"))
+    if altered:
+        # A model file is mapped into memory: what is altered in it, is altered in the program, too.
+        started_with = {**started_with, "weights": {**started_with["weights"], **altered}}
     path = layout.root / str(room.get("config"))
     if path.is_file() and program.started >= path.stat().st_mtime:
         live = digest(content(path))
         if live != started_with.get("config"):
             return {**started_with, "config": live}
     return started_with
+
+
+def _altered(layout: Layout, record: Record, weights: object) -> dict[str, str]:
+    """Which of the model files it was started from are no longer what they were."""
+    from paictl.weights.cache import verify
+
+    found = {}
+    for name, sha256 in weights.items() if isinstance(weights, dict) else ():
+        of = read(layout, replace(record.address, kind="weights", name=name))
+        path = layout.root / str(of.spec.get("path")) if of else None
+        if path and path.is_file() and not verify(path, str(sha256)):
+            found[name] = "an altered file"
+    return found
 
 
 def _sockets(spec: Mapping[str, object]) -> list[str]:

@@ -23,7 +23,7 @@ from paictl.drivers.native.records import Record
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit, Event
 
-__all__ = ["Venvs", "add_code", "available", "build", "cached", "make_environment"]
+__all__ = ["Venvs", "add_code", "available", "build", "buildable", "cached", "make_environment"]
 
 _MARKER = "paictl.json"
 _INSTALL_SECONDS = 1800
@@ -56,6 +56,12 @@ def cached(digest: str) -> Path:
 def available(digest: str) -> bool:
     """Whether it is here, or can be built from what this paictl carries."""
     return _whole(cached(digest), digest) or digest == runtime_pin().digest
+
+
+def buildable(digest: str) -> bool:
+    """Whether it is here, or can be built from packages that are."""
+    packages = hashlib.sha256(requirements().read_bytes()).hexdigest()
+    return _whole(cached(digest), digest) or (digest == runtime_pin().digest and _whole(cached(packages), packages))
 
 
 def build(digest: str, emit: Emit, address: str) -> Path:

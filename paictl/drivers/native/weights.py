@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from paictl.drivers.native.kind import Act, Here, Seen
 from paictl.drivers.native.records import Record
+from paictl.engine.model import Health
 
 __all__ = ["ModelFiles"]
 
@@ -20,7 +21,11 @@ class ModelFiles:
         path, wanted = here.layout.root / str(record.spec["path"]), str(record.spec["sha256"])
         if not path.is_file():
             return None
-        return Seen(record.spec if verify(path, wanted) else {**record.spec, "sha256": hash_file(path)})
+        if verify(path, wanted):
+            return Seen(record.spec)
+        found = hash_file(path)
+        altered = f"the file was altered: its sha256 is {found}, and {wanted} was meant"
+        return Seen({**record.spec, "sha256": found}, Health("unhealthy", altered))
 
     def make(self, act: Act) -> Mapping[str, object] | None:
         from paictl.weights import cache, fetch, sources

@@ -91,7 +91,7 @@ def test_a_disk_that_is_too_small_is_refused(world: World, monkeypatch: pytest.M
     world.blueprint = replace(
         world.blueprint, weights=(Weights("chat", "models/chat/m.gguf", "file:///m.gguf", "0" * 64, size=2 << 30),)
     )
-    assert "has 1024 MiB free; the model files and the runtime need 2048 MiB" in refused(world).summary
+    assert "has 1024 MiB free, and 2112 MiB are needed there" in refused(world).summary
 
 
 def test_more_memory_than_the_machine_has_is_refused(world: World) -> None:
