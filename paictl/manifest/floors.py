@@ -9,6 +9,7 @@ from typing import Any
 from paictl.manifest.findings import Findings, TreePath, dotted
 from paictl.manifest.merge import Origins
 from paictl.manifest.profiles import Floor
+from paictl.manifest.tree import matching
 
 __all__ = ["check_floors"]
 
@@ -16,7 +17,7 @@ __all__ = ["check_floors"]
 def check_floors(tree: Mapping[str, Any], origins: Origins, floors: Iterable[Floor], findings: Findings) -> None:
     """Report every value that allows more than a floor, naming both places."""
     for floor in floors:
-        for path, value in _matching(tree, floor.path, ()):
+        for path, value in matching(tree, floor.path):
             for item_path, item in _items(path, value):
                 # What is no valid value at all has been told already.
                 if not findings.says(origins.find(item_path)) and not any(
@@ -40,12 +41,3 @@ def _items(path: TreePath, value: Any) -> Iterator[tuple[TreePath, Any]]:
         yield from (((*path, index), item) for index, item in enumerate(value))
     else:
         yield path, value
-
-
-def _matching(value: Any, pattern: tuple[str, ...], path: TreePath) -> Iterator[tuple[TreePath, Any]]:
-    if not pattern:
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key in value:
-            if pattern[0] in {"*", key}:
-                yield from _matching(value[key], pattern[1:], (*path, key))

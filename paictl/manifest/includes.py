@@ -11,17 +11,17 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from paictl.manifest.files import MAX_BYTES
 from paictl.manifest.findings import Findings, TreePath
 from paictl.manifest.merge import Origins
+from paictl.manifest.tree import matching, value_at
 
-__all__ = ["MAX_BYTES", "Included", "included_paths", "read_included", "rebase"]
-
-MAX_BYTES = 1024 * 1024
+__all__ = ["Included", "read_included", "rebase"]
 
 # Where a manifest names files to be read; the last part holds the path.
 _PLACES: tuple[tuple[str, ...], ...] = (
@@ -43,22 +43,12 @@ class Included:
     sha256: str
 
 
-def included_paths(tree: Mapping[str, Any]) -> Iterator[TreePath]:
-    """The paths of a tree that name files to be read."""
-    for place in _PLACES:
-        yield from _matching(tree, place, ())
-
-
 def rebase(tree: dict[str, Any], origins: Origins, folders: Mapping[str, Path], folder: Path) -> None:
     """Rewrite names that were relative to the folder of a further layer, so that all are relative to ``folder``."""
-    for place in (*_PLACES, *_SECRET_PLACES):
-        for path in _matching(tree, place, ()):
-            name, base = _value(tree, path), folders.get(origins.find(path).file, folder)
-            if base != folder and not name.startswith(("/", "~")):
-                parent: Any = tree
-                for part in path[:-1]:
-                    parent = parent[part]
-                parent[path[-1]] = os.path.relpath(base / name, folder)
+    for path, name in _named(tree, (*_PLACES, *_SECRET_PLACES)):
+        base = folders.get(origins.find(path).file, folder)
+        if base != folder and not name.startswith(("/", "~")):
+            value_at(tree, path[:-1])[path[-1]] = os.path.relpath(base / name, folder)
 
 
 def read_included(
@@ -66,8 +56,7 @@ def read_included(
 ) -> dict[TreePath, Included]:
     """Every included file by the path that names it. ``folders`` is where each source file lies; call before ``rebase``."""
     included: dict[TreePath, Included] = {}
-    for path in included_paths(tree):
-        name = _value(tree, path)
+    for path, name in _named(tree, _PLACES):
         span = origins.find(path)
         base = folders.get(span.file, folder)
         read = _read(name, base)
@@ -112,20 +101,6 @@ def _refused(name: str, path: Path, folder: Path) -> tuple[str, str] | None:
 _STAY = "keep included files beside or below the manifest; shared ones come with a layer of their own (-f)"
 
 
-def _matching(value: Any, place: tuple[str, ...], path: TreePath) -> Iterator[TreePath]:
-    if not place:
-        if isinstance(value, str):
-            yield path
-        return
-    if not isinstance(value, Mapping):
-        return
-    for key in list(value) if place[0] == "*" else [place[0]]:
-        if key in value:
-            yield from _matching(value[key], place[1:], (*path, key))
-
-
-def _value(tree: Mapping[str, Any], path: TreePath) -> str:
-    value: Any = tree
-    for part in path:
-        value = value[part]
-    return str(value)
+def _named(tree: Mapping[str, Any], places: tuple[tuple[str, ...], ...]) -> list[tuple[TreePath, str]]:
+    """The names of files that stand at these places."""
+    return [(path, value) for place in places for path, value in matching(tree, place) if isinstance(value, str)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from paictl.manifest.findings import Findings, TreePath, dotted
 from paictl.manifest.source import Source
+from paictl.manifest.tree import merged_path
 
 __all__ = ["find_literals"]
 
@@ -54,7 +55,7 @@ def _strings(value: Any, path: TreePath) -> Iterator[tuple[TreePath, str, bool]]
 
 
 def _is_value_of_secret(path: TreePath) -> bool:
-    below = path[2:] if path[:1] == ("overlays",) else path
+    below = merged_path(path)
     if below[:2] != ("spec", "secrets"):
         return False
     return len(below) == 3 or (len(below) == 4 and below[3] in _VALUE_KEYS)

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from paictl.manifest.findings import Finding, TreePath, dotted, nearest
 from paictl.manifest.scalars import plain_value
 from paictl.manifest.shape import Shape, shape_of
+from paictl.manifest.tree import value_at
 
 __all__ = ["unknown_deletions", "validated", "without_extensions"]
 
@@ -101,7 +102,7 @@ class _Teller:
 
     def _union(self, path: TreePath, members: list[_Located]) -> Iterator[Finding]:
         """Only the branch that the person meant speaks; when that is unclear, one sentence names them all."""
-        value = self._value(path)
+        value = value_at(self.tree, path)
         if isinstance(value, dict):
             objects = {branch.label for branch in self._shape(path).branches if branch.kind == "object"}
             meant = [each for each in members if each.label in objects]
@@ -122,7 +123,7 @@ class _Teller:
 
     def _finding(self, each: _Located) -> Finding:
         """One error in plain words."""
-        path, shape, value = each.path, self._shape(each.path), self._value(each.path)
+        path, shape, value = each.path, self._shape(each.path), value_at(self.tree, each.path)
         if each.at_key:
             advice = _name_advice(str(path[-1]), self._shape(path[:-1]))
             return Finding("bad-name", path, f"`{path[-1]}` can't be a name here", advice, at_key=True)
@@ -143,17 +144,6 @@ class _Teller:
     def _shape(self, path: TreePath) -> Shape:
         shape = self.root.at(path)
         return shape if shape is not None else Shape(())
-
-    def _value(self, path: TreePath) -> Any:
-        value: Any = self.tree
-        for part in path:
-            if isinstance(value, Mapping):
-                value = value.get(str(part))
-            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-                value = value[part]
-            else:
-                return None
-        return value
 
 
 def _unknown_key(path: TreePath, parent: Shape) -> Finding:

@@ -7,7 +7,7 @@ from typing import Any
 
 from paictl.manifest.findings import TreePath
 
-__all__ = ["entries", "list_at", "mapping_at", "text_at", "value_at"]
+__all__ = ["entries", "list_at", "mapping_at", "matching", "merged_path", "text_at", "value_at"]
 
 
 def value_at(tree: Any, path: TreePath) -> Any:
@@ -46,3 +46,17 @@ def entries(tree: Any, *path: str) -> Iterator[tuple[TreePath, str, Mapping[str,
     for name, value in mapping_at(tree, *path).items():
         if isinstance(value, Mapping):
             yield (*path, name), name, value
+
+
+def matching(tree: Any, pattern: tuple[str, ...], path: TreePath = ()) -> Iterator[tuple[TreePath, Any]]:
+    """Every value at the places of a pattern, in which ``*`` stands for any key, each with its path."""
+    if not pattern:
+        yield path, tree
+    elif isinstance(tree, Mapping):
+        for key in tree if pattern[0] == "*" else {pattern[0]} & tree.keys():
+            yield from matching(tree[key], pattern[1:], (*path, key))
+
+
+def merged_path(path: TreePath) -> TreePath:
+    """Where a value of one file stands once its overlays are laid over it."""
+    return path[2:] if path[:1] == ("overlays",) else path

@@ -13,6 +13,7 @@ from typing import Any
 from paictl.errors import Span
 from paictl.manifest.findings import Findings, TreePath
 from paictl.manifest.source import Source
+from paictl.manifest.tree import merged_path
 
 __all__ = ["substitute"]
 
@@ -77,5 +78,5 @@ _FORM_ADVICE = "write ${NAME}, ${NAME:-default} or ${NAME:?message}; a dollar si
 
 
 def _in_secrets(path: TreePath) -> bool:
-    below = path[2:] if path[:1] == ("overlays",) else path
+    below = merged_path(path)
     return below[:2] == ("spec", "secrets")
