@@ -27,6 +27,5 @@ class Event:
 Emit = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
+def ignore(_event: Event) -> None:
     """The listener of whoever does not listen."""
-    del event

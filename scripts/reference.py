@@ -14,7 +14,7 @@ import paictl
 from paictl.errors import PaictlError
 from paictl.manifest.codes import CODES
 from paictl.manifest.explain import Explained, all_fields
-from paictl.manifest.schema import schema
+from paictl.manifest.schema import SCHEMA_FILE, schema
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +24,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "reference.md": _reference(),
         ROOT / "docs" / "errors.md": _errors(),
-        ROOT / "schemas" / "agent.v1alpha1.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
+        ROOT / "schemas" / SCHEMA_FILE: json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
     }
 
 

@@ -20,8 +20,7 @@ def verb(call: Call) -> int:
     def text() -> list[str]:
         if plan.empty:
             return [f"{plan.agent} on {plan.target}: no drift; {plan.unchanged} as released"]
-        head, *rest = plan_lines(plan, call.terminal)
-        del head
+        _, *rest = plan_lines(plan, call.terminal)
         title = f"{plan.agent} on {plan.target}: {len(plan.steps)} drifted; to mend {'it' if len(plan.steps) == 1 else 'them'}:"
         return [call.terminal.style(title, bold=True), *rest]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from paictl import places
 from paictl.errors import Unavailable, UsageError
+from paictl.manifest.models import DriverName
 
 if TYPE_CHECKING:
     from paictl.blueprint.types import Blueprint
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["driver_of", "rendered"]
 
-_NAMES = ("native", "docker", "kubernetes", "ansible", "fake")
+_NAMES: tuple[str, ...] = get_args(DriverName)
 
 
 def driver_of(name: str, scope: Scope, *, offline: bool) -> Driver:

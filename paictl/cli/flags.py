@@ -17,7 +17,7 @@ from paictl.cli.console.deadline import deadline
 from paictl.cli.console.help import VerbCommand
 from paictl.cli.console.terminal import Output, Terminal
 
-__all__ = ["Call", "Flags", "Seconds", "as_set", "early_terminal", "leading_flags", "option", "verb_command"]
+__all__ = ["Call", "Flags", "Seconds", "delete_data", "early_terminal", "leading_flags", "option", "verb_command"]
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -64,10 +64,13 @@ def option(*names: str, **settings: Any) -> _Decorator:
     return click.option(*names, envvar=variable, **settings)
 
 
-def as_set(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> frozenset[str]:
-    """A repeated flag as a set: its order means nothing."""
-    del ctx, param
-    return frozenset(value)
+def delete_data(meaning: str) -> _Decorator:
+    """``--delete-data``, as often as needed; the verb gets a set of addresses. ``meaning`` is its line in the help."""
+
+    def as_set(_ctx: click.Context, _param: click.Parameter, value: Sequence[str]) -> frozenset[str]:
+        return frozenset(value)
+
+    return option("--delete-data", multiple=True, callback=as_set, metavar="ADDRESS", help=meaning)
 
 
 _FILE = click.Path(allow_dash=True)
@@ -150,9 +153,8 @@ def _call(common: Mapping[str, Any], files: tuple[str, ...]) -> Call:
     return Call(flags, terminal)
 
 
-def _tell(terminal: Terminal, message: Warning | str, category: type[Warning], *place: object) -> None:
+def _tell(terminal: Terminal, message: Warning | str, category: type[Warning], *_place: object) -> None:
     """What libraries of ours warn of is for the person; what others warn of is for the tests, where it is an error."""
-    del place
     if category.__module__.startswith("paictl."):
         terminal.note(f"warning: {message}")
 

@@ -51,8 +51,7 @@ def _settings() -> Mapping[str, object]:
         return {}  # what is wrong with them is the error that is being told
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    del number, frame
+def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from paictl.cli.flags import Call, as_set, option, verb_command
+from paictl.cli.flags import Call, delete_data, option, verb_command
 from paictl.errors import ExitCode
 
 __all__ = ["verb"]
@@ -18,13 +18,7 @@ __all__ = ["verb"]
 @option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the plan, for `paictl apply --plan FILE`.")
 @option("--detailed-exitcode", is_flag=True, help="Exit 3 when there is something to do.")
 @option("--allow-destroy", is_flag=True, help="Plan even when most of what stands would go.")
-@option(
-    "--delete-data",
-    multiple=True,
-    callback=as_set,
-    metavar="ADDRESS",
-    help="Plan to delete the data at this address, too.",
-)
+@delete_data("Plan to delete the data at this address, too.")
 def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -> int:
     """Show what apply would do: each step with its cause, what changes in it, downloads, downtime, data destroyed."""
     from paictl.cli.plan_view import plan_document, plan_lines

@@ -21,9 +21,8 @@ __all__ = ["Program", "program"]
 class Program(click.Group):
     """A group whose commands are lines of the table until one of them is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """Every verb, without importing any."""
-        del ctx
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -54,14 +53,12 @@ class Program(click.Group):
         nearest = f"Did you mean {near[0]}? " if near else ""
         raise UsageError(f"there is no verb {name!r}", help=f"{nearest}`paictl --help` lists them.")
 
-    def get_help_option(self, ctx: click.Context) -> click.Option:
+    def get_help_option(self, _ctx: click.Context) -> click.Option:
         """The same as the verbs' own."""
-        del ctx
         return help_option()
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs in their groups."""
-        del ctx
         width = page_width()
         lines = wrap("Usage: paictl VERB [FILE] [FLAGS]", width, "  ")
         lines += [
@@ -78,8 +75,7 @@ class Program(click.Group):
         formatter.write("\n".join(lines) + "\n")
 
 
-def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
-    del param
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted:
         Terminal().write(f"paictl {__version__}")
         ctx.exit(0)

@@ -9,64 +9,68 @@ __all__ = ["ALIASES", "GROUPS", "VERBS", "Verb"]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb's name, its line in the help, and the module whose ``verb`` is the command."""
+    """A verb's name and its line in the help."""
 
     name: str
     summary: str
-    module: str
+
+    @property
+    def module(self) -> str:
+        """Where the command is, under the name ``verb``."""
+        return f"paictl.cli.{self.name}"
 
 
 GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     (
         "Write a manifest",
         (
-            Verb("init", "Write a commented starter manifest", "paictl.cli.init"),
-            Verb("validate", "Check the manifest; no network, no target", "paictl.cli.validate"),
-            Verb("config", "Print the merged manifest", "paictl.cli.config"),
-            Verb("explain", "Document a field of the manifest", "paictl.cli.explain"),
-            Verb("schema", "Print the JSON Schema, for editors", "paictl.cli.schema"),
-            Verb("migrate", "Rewrite an older manifest to the current version", "paictl.cli.migrate"),
+            Verb("init", "Write a commented starter manifest"),
+            Verb("validate", "Check the manifest; no network, no target"),
+            Verb("config", "Print the merged manifest"),
+            Verb("explain", "Document a field of the manifest"),
+            Verb("schema", "Print the JSON Schema, for editors"),
+            Verb("migrate", "Rewrite an older manifest to the current version"),
         ),
     ),
     (
         "Make it true",
         (
-            Verb("plan", "Show what apply would do; writes nothing", "paictl.cli.plan"),
-            Verb("apply", "Plan, ask, and carry out", "paictl.cli.apply"),
-            Verb("destroy", "Remove what apply made; keeps data", "paictl.cli.destroy"),
-            Verb("rollback", "Go back to an earlier release", "paictl.cli.rollback"),
-            Verb("history", "List the releases", "paictl.cli.history"),
-            Verb("adopt", "Take over what stands already", "paictl.cli.adopt"),
-            Verb("render", "Write the driver's plain files", "paictl.cli.render"),
+            Verb("plan", "Show what apply would do; writes nothing"),
+            Verb("apply", "Plan, ask, and carry out"),
+            Verb("destroy", "Remove what apply made; keeps data"),
+            Verb("rollback", "Go back to an earlier release"),
+            Verb("history", "List the releases"),
+            Verb("adopt", "Take over what stands already"),
+            Verb("render", "Write the driver's plain files"),
         ),
     ),
     (
         "Look and talk",
         (
-            Verb("chat", "Talk to the agent", "paictl.cli.chat"),
-            Verb("status", "Show every service, its health and address", "paictl.cli.status"),
-            Verb("drift", "Compare what stands with the last release", "paictl.cli.drift"),
-            Verb("verify", "Try from inside what the manifest forbids", "paictl.cli.verify"),
-            Verb("logs", "Show what services wrote", "paictl.cli.logs"),
-            Verb("exec", "Run a command in a service's room", "paictl.cli.exec"),
-            Verb("open", "Show the agent's address", "paictl.cli.open"),
+            Verb("chat", "Talk to the agent"),
+            Verb("status", "Show every service, its health and address"),
+            Verb("drift", "Compare what stands with the last release"),
+            Verb("verify", "Try from inside what the manifest forbids"),
+            Verb("logs", "Show what services wrote"),
+            Verb("exec", "Run a command in a service's room"),
+            Verb("open", "Show the agent's address"),
         ),
     ),
     (
         "Models and secrets",
         (
-            Verb("lock", "Resolve models and pins into agent.lock", "paictl.cli.lock"),
-            Verb("fit", "Show what this machine can run", "paictl.cli.fit"),
-            Verb("models", "List and fetch the models", "paictl.cli.models"),
-            Verb("secrets", "List and check the declared secrets", "paictl.cli.secrets"),
+            Verb("lock", "Resolve models and pins into agent.lock"),
+            Verb("fit", "Show what this machine can run"),
+            Verb("models", "List and fetch the models"),
+            Verb("secrets", "List and check the declared secrets"),
         ),
     ),
     (
         "This program",
         (
-            Verb("doctor", "Find what is wrong here, and mend it", "paictl.cli.doctor"),
-            Verb("completion", "Print a shell's completion script", "paictl.cli.completion"),
-            Verb("version", "Print the version", "paictl.cli.version"),
+            Verb("doctor", "Find what is wrong here, and mend it"),
+            Verb("completion", "Print a shell's completion script"),
+            Verb("version", "Print the version"),
         ),
     ),
 )

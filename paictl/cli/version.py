@@ -13,14 +13,16 @@ __all__ = ["verb"]
 @verb_command("version", takes_file=False)
 def verb(call: Call) -> None:
     """Print the version of paictl and of what it stands on."""
+    from paictl.manifest.models import API_VERSION
+
     system = f"{platform.system()} {platform.machine()}"
     document = {
         "format": "1",
         "version": __version__,
-        "manifest": "pai/v1alpha1",
+        "manifest": API_VERSION,
         "python": platform.python_version(),
         "system": system,
     }
     call.terminal.result(
-        document, lambda: f"paictl {__version__} (manifest pai/v1alpha1, Python {document['python']}, {system})"
+        document, lambda: f"paictl {__version__} (manifest {API_VERSION}, Python {document['python']}, {system})"
     )

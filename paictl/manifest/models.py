@@ -31,6 +31,7 @@ from paictl.manifest.conduct import (
 from paictl.manifest.sections import (
     ClassName,
     Deployment,
+    DriverName,
     Gateway,
     Host,
     Include,
@@ -57,6 +58,7 @@ __all__ = [
     "ClassName",
     "Continuity",
     "Deployment",
+    "DriverName",
     "Fact",
     "Federation",
     "Files",

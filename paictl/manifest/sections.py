@@ -11,6 +11,7 @@ from paictl.manifest.quantities import Duration, Tokens
 __all__ = [
     "ClassName",
     "Deployment",
+    "DriverName",
     "Gateway",
     "Host",
     "Include",
@@ -34,6 +35,7 @@ __all__ = [
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", examples=["atlas"])]
 ClassName = Literal["public", "internal", "private"]
+DriverName = Literal["native", "docker", "kubernetes", "ansible", "fake"]
 Sha256 = Annotated[str, Field(title="64 hexadecimal digits", pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", examples=["https://api.example.org"])]
 
@@ -91,9 +93,7 @@ class Vpn(Strict):
 class Target(Strict):
     """A named place where the agent can live."""
 
-    driver: Literal["native", "docker", "kubernetes", "ansible", "fake"] = Field(
-        description="Which driver makes it true there."
-    )
+    driver: DriverName = Field(description="Which driver makes it true there.")
     profile: Name | None = Field(default=None, description="The hardware profile.", examples=["raspberry-pi-5"])
     hosts: dict[Name, Host] = Field(
         default_factory=dict,

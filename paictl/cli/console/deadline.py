@@ -23,9 +23,8 @@ def deadline(seconds: float | None) -> Iterator[None]:
         return
     passed = False
 
-    def ring(number: int, frame: FrameType | None) -> None:
+    def ring(_number: int, _frame: FrameType | None) -> None:
         nonlocal passed
-        del number, frame
         passed = True
         signal.raise_signal(signal.SIGTERM)
 

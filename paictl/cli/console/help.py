@@ -39,8 +39,7 @@ def definitions(rows: Sequence[tuple[str, str]], width: int, column: int = 0) ->
 def help_option() -> click.Option:
     """``-h`` and ``--help``, written as every result is: click's own would not degrade where there is no UTF-8."""
 
-    def show(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
-        del param
+    def show(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
         if wanted and not ctx.resilient_parsing:
             Terminal().write(ctx.get_help())
             ctx.exit()
@@ -55,9 +54,8 @@ class VerbCommand(click.Command):
 
     common: frozenset[str] = frozenset()
 
-    def get_help_option(self, ctx: click.Context) -> click.Option:
+    def get_help_option(self, _ctx: click.Context) -> click.Option:
         """Ours instead of click's."""
-        del ctx
         return help_option()
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
