@@ -27,7 +27,12 @@ def agent(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> Ser
         secrets=("agent-token", "checkpoint-key"),
         reaches=("gateway/inner",),
         room=True,
-        health=HealthCheck(endpoint=None, timeout_seconds=_STARTS_WITHIN_SECONDS, stable_seconds=1.0),
+        health=HealthCheck(
+            endpoint=None,
+            path="/healthz/agent",
+            witness="gateway/http",
+            timeout_seconds=_STARTS_WITHIN_SECONDS,
+        ),
         needs=("gateway",),
         origin=manifest.origins.find(("spec", "instructions")),
     )

@@ -112,11 +112,13 @@ class SecretFile:
 class HealthCheck:
     """A service is healthy when ``GET path`` at ``endpoint`` answers 200, and stable when it stays so for ``stable_seconds``.
 
-    Without an endpoint the process being alive is asked instead (the agent listens on nothing; the gateway's readiness tells).
+    Of one that listens on nothing (the agent) another knows how it is: ``witness`` is that ``SERVICE/ENDPOINT``, asked where a
+    driver can ask one service of another; elsewhere the process being alive is enough.
     """
 
     endpoint: str | None
     path: str = "/healthz"
+    witness: str = ""
     timeout_seconds: float = 60.0
     stable_seconds: float = 1.0
 

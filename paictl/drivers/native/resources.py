@@ -138,7 +138,8 @@ class _Graph:
 
     def _health(self, service: Service) -> dict[str, object]:
         check = service.health
-        address = by_sockets(self.blueprint)(service.name, check.endpoint) if check.endpoint else ""
+        asked = f"{service.name}/{check.endpoint}" if check.endpoint else check.witness
+        address = by_sockets(self.blueprint)(*asked.split("/", 1)) if asked else ""
         return {"address": address, "path": check.path, "stable_seconds": check.stable_seconds}
 
     def _url(self, service: Service) -> str:

@@ -22,7 +22,7 @@ from paictl.runtime.gateway.policy import Tokens
 
 __all__ = ["Guard", "answers_to"]
 
-_OPEN = frozenset({"/healthz", "/readyz"})
+_OPEN = frozenset({"/healthz", "/healthz/agent", "/readyz"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -22,6 +22,7 @@ def outer(door: Door) -> Starlette:
     return Starlette(
         routes=[
             Route("/healthz", paths.healthz),
+            Route("/healthz/agent", paths.agent_healthz),
             Route("/readyz", paths.readyz),
             Route("/metrics", paths.metrics),
             Route("/status", paths.status),
@@ -43,6 +44,11 @@ class _Outer:
         del request
         config = self._door.config
         return answer({"status": "ok", "agent": config.agent, "release": config.release})
+
+    async def agent_healthz(self, request: Request) -> Response:
+        del request
+        ready = self._door.work.ready
+        return answer({"status": "ok" if ready else "the agent is not up"}, 200 if ready else 503)
 
     async def readyz(self, request: Request) -> Response:
         del request

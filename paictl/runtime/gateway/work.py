@@ -7,6 +7,7 @@ says hello again (it died in between) is offered again under the same id.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections import OrderedDict
@@ -21,6 +22,8 @@ __all__ = ["Hello", "Work", "WorkQueue"]
 # Signs of life: an agent that polls, answers or calls shows them at least this often, whatever else it does.
 _LIFE_SECONDS = 60.0
 _TAKE_SECONDS = 30.0
+# So long after its start the gateway takes messages for an agent that has yet to come up: both may have been restarted.
+_GREETING_SECONDS = 20.0
 _IDLE_SECONDS = 300.0
 _WAITING = 64
 _AHEAD = 256
@@ -59,6 +62,7 @@ class WorkQueue:
         self._polls = 0
         self._replies = 0
         self._seen = 0.0
+        self._began = time.monotonic()
         self._closed = False
         self._changed = asyncio.Condition()
 
@@ -90,7 +94,8 @@ class WorkQueue:
             self._changed.notify_all()
 
     async def offer(self, payload: dict[str, Any]) -> Work:
-        """Queue work; raises ``ApiError`` 503 when nobody is there to do it."""
+        """Queue work; raises ``ApiError`` 503 when nobody is there to do it, nor can be expected any moment."""
+        await self._greeting()
         if not self.ready:
             raise ApiError(
                 503, "agent_unavailable", "the agent is not up; paictl status and paictl logs agent say why", _LATER
@@ -102,6 +107,14 @@ class WorkQueue:
         async with self._changed:
             self._changed.notify()
         return work
+
+    async def _greeting(self) -> None:
+        """Wait for the agent's first hello, but not longer after the gateway's own start than it may take."""
+        patience = self._began + _GREETING_SECONDS - time.monotonic()
+        if self.hello is None and patience > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience), self._changed:
+                    await self._changed.wait_for(lambda: self.hello is not None or self._closed)
 
     async def take(self, seconds: float) -> Work | None:
         """The next piece of work, or None after that many seconds."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -116,6 +117,16 @@ def test_a_client_that_hangs_up_cancels_the_answer(gateway: GatewayProcess) -> N
     assert '"outcome":"cancelled"' in effects[-1]
 
 
+def test_a_message_waits_for_an_agent_that_is_still_starting(gateway: GatewayProcess) -> None:
+    with gateway.person() as person, ThreadPoolExecutor(1) as later:
+        assert person.get("/healthz/agent").status_code == 503
+        answer = later.submit(person.post, "/v1/chat/completions", json=HELLO)
+        with ScriptedAgent(gateway, say("Hello")):
+            assert answer.result(30).status_code == 200
+            assert person.get("/healthz/agent").status_code == 200
+
+
+@pytest.mark.slow
 def test_without_an_agent_the_answer_is_503_and_says_so(gateway: GatewayProcess) -> None:
     with gateway.person() as person:
         response = person.post("/v1/chat/completions", json=HELLO)
