@@ -15,7 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_COUNTS = re.compile(r"=+ (.*?) in [0-9.]+s.*=+$")
+from paictl.sandbox import namespaces
+
+# pytest's last line, such as `2 failed, 31 passed, 1 skipped in 12.34s`.
+_COUNTS = re.compile(r"^=* ?((?:[0-9]+ [a-z]+(?:, )?)+) in [0-9.]+s")
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,9 @@ def _pytest(marks: str, *arguments: str) -> tuple[str, ...]:
 def _lacks_sandbox() -> str:
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed: apt-get install bubblewrap"
-    tried = subprocess.run(
-        ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"], capture_output=True, text=True, check=False
-    )
+    made = namespaces()
+    command = [*made.prefix, "bwrap", *made.options(network=False), "--ro-bind", "/", "/", "true"]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if tried.returncode == 0 else f"bubblewrap can't make namespaces here: {tried.stderr.strip()}"
 
 
@@ -76,7 +79,7 @@ def _stream(command: tuple[str, ...]) -> tuple[int, str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
-            found = _COUNTS.match(line.strip()) or re.match(r"^([0-9]+ passed.*?) in ", line)
+            found = _COUNTS.match(line)
             counts = found[1] if found else counts
     return process.returncode, counts
 
