@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_RECORD = "PAICTL_PROMISES_RECORD"
+RECORD = "PAICTL_PROMISES_RECORD"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,7 +31,7 @@ def _driver(item: pytest.Item) -> str:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Append one line a test; only the controlling process writes, so that parallel workers don't write twice."""
-    record = os.environ.get(_RECORD)
+    record = os.environ.get(RECORD)
     decisive = report.when == "call" or (report.when == "setup" and report.outcome != "passed")
     if not record or not decisive or os.environ.get("PYTEST_XDIST_WORKER"):
         return

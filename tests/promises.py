@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+from tests.conftest import RECORD
 
 # The promises in the design's own order and words, shortened.
 PROMISES = {
@@ -51,24 +54,35 @@ PROMISES = {
 
 
 def main() -> int:
-    """Run every test that carries a promise and print the table; 1 when one of them failed."""
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder, "record.jsonl")
-        marks = "promise" if "--heavy" in sys.argv else "promise and not heavy"
-        subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", marks],
-            env={**os.environ, "PAICTL_PROMISES_RECORD": str(record)},
-            stdout=sys.stderr,
-            check=False,
-        )
-        lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    """Run every test that carries a promise, or read what a run recorded, and print the table; 1 when one of them failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.promises", description=__doc__)
+    parser.add_argument("--heavy", action="store_true", help="the heavy tests, too")
+    parser.add_argument(
+        "--from", dest="record", type=Path, help=f"a record that a run with {RECORD} wrote; runs nothing"
+    )
+    asked = parser.parse_args()
     ran: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for line in map(json.loads, lines):
+    for line in _recorded(asked.record) if asked.record else _run(heavy=asked.heavy):
         for number in line["promises"]:
             ran[number].append(line)
     for number, promise in PROMISES.items():
         print(_row(number, promise, ran[number]))
     return int(any(one["outcome"] == "failed" for tests in ran.values() for one in tests))
+
+
+def _run(*, heavy: bool) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "record.jsonl")
+        marks = "promise" if heavy else "promise and not heavy"
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-m", marks]
+        subprocess.run(command, env={**os.environ, RECORD: str(record)}, stdout=sys.stderr, check=False)
+        return _recorded(record)
+
+
+def _recorded(record: Path) -> list[dict[str, Any]]:
+    """The lines of a record; a test that ran twice counts once, with its last outcome."""
+    lines = map(json.loads, record.read_text(encoding="utf-8").splitlines() if record.exists() else [])
+    return list({line["test"]: line for line in lines}.values())
 
 
 def _row(number: int, promise: str, tests: list[dict[str, Any]]) -> str:
