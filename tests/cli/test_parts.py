@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from paictl.cli.console.flow import Flow
-from paictl.cli.console.progress import PlainLines, said
+from paictl.cli.console.progress import PlainLines
 from paictl.cli.console.report import redact
+from paictl.cli.console.sayings import said
 from paictl.cli.console.table import cell_width, table, wrap
 from paictl.cli.console.terminal import Terminal
 from paictl.events import Event

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from paictl.cli.console.progress import said
+from paictl.cli.console.sayings import amounts, said
 from paictl.cli.console.terminal import Terminal
 from paictl.events import Event
 
@@ -94,9 +94,8 @@ class Picture:
 
     def _advance(self, event: Event, line: str) -> None:
         row = self._rows.setdefault(event.address, _Row(line, time.monotonic()))
-        done, total = event.data.get("done"), event.data.get("total")
         row.what = str(event.data.get("what", line))
-        row.done, row.total = (done, total) if isinstance(done, int) and isinstance(total, int) else (0, 0)
+        row.done, row.total = amounts(event)
 
     def _settle(self, address: str) -> None:
         for key in [key for key in self._rows if key == address or key.startswith(f"{address} ")]:

@@ -1,24 +1,22 @@
 """Shows events as they happen: JSON lines for a program, plain lines for a pipe, a live picture on a terminal.
 
-``listen`` chooses by the terminal and gives the function that the engine emits to; what each event says stands in ``said``.
+``listen`` chooses by the terminal and gives the function that the engine emits to; what each event says stands in ``sayings``.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from paictl.cli.console.sayings import amounts, said
 from paictl.cli.console.terminal import Terminal
 from paictl.events import Event
 
-__all__ = ["JsonLines", "Listener", "listen", "said"]
-
-_DOING = {"create": "creating", "update": "updating", "replace": "replacing", "delete": "deleting", "run": "running"}
-_DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "run": "ran"}
+__all__ = ["JsonLines", "Listener", "PlainLines", "listen"]
 
 
 class Listener(Protocol):
@@ -98,64 +96,10 @@ class PlainLines:
         return nullcontext()
 
     def _news(self, event: Event) -> bool:
-        done, total = _number(event, "done"), _number(event, "total")
+        done, total = amounts(event)
         quarter = int(4 * done / total) if total else -1
         key = f"{event.address} {event.data.get('what', '')}"
         if self._quarters.get(key) == quarter:
             return False
         self._quarters[key] = quarter
         return True
-
-
-def said(event: Event) -> str:
-    """What an event says to a person, without its address; empty for what only programs want."""
-    say = _SAYINGS.get(event.type)
-    return say(event) if say else ""
-
-
-def _begun(event: Event) -> str:
-    action = str(event.data.get("action", ""))
-    return _DOING.get(action, action)
-
-
-def _ended(event: Event) -> str:
-    action = str(event.data.get("action", ""))
-    seconds = event.data.get("seconds")
-    took = f" ({seconds:.1f} s)" if isinstance(seconds, int | float) and seconds >= 0.1 else ""
-    reason = event.data.get("reason")
-    return f"failed: {reason}" if event.data.get("ok") is False else f"{_DONE.get(action, action)}{took}"
-
-
-def _health(event: Event) -> str:
-    # Its log follows once, where the step ends.
-    detail = str(event.data.get("detail", "")).partition("\n")[0]
-    return f"{event.data.get('state', '')}{f': {detail}' if detail else ''}"
-
-
-def _progress(event: Event) -> str:
-    done, total = _number(event, "done"), _number(event, "total")
-    return f"{event.data.get('what', '')}{f' {100 * done // total} %' if total else ''}".strip()
-
-
-def _continuity(event: Event) -> str:
-    held = "holds" if event.data.get("held") else "does not hold"
-    return f'continuity ({event.data.get("when", "after")}): "{event.data.get("fact", "")}" {held}'
-
-
-def _warning(event: Event) -> str:
-    return f"warning: {event.data.get('text', '')}"
-
-
-_SAYINGS: Mapping[str, Callable[[Event], str]] = {
-    "step-begin": _begun,
-    "step-end": _ended,
-    "progress": _progress,
-    "health": _health,
-    "continuity": _continuity,
-    "warning": _warning,
-}
-
-
-def _number(event: Event, key: str) -> int:
-    value = event.data.get(key)
-    return value if isinstance(value, int) else 0
