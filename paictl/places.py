@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cache_home", "config_home", "data_home", "runtime_home", "state_home"]
+__all__ = ["cache_home", "config_home", "data_home", "runtime_home", "shared_memory", "state_home"]
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -40,6 +40,11 @@ def data_home() -> Path:
 
 
 def runtime_home() -> Path:
-    """A directory of this user's on tmpfs, for secrets: ``$XDG_RUNTIME_DIR/paictl``, else below ``/dev/shm``."""
+    """A directory of this user's on tmpfs, for secrets: ``$XDG_RUNTIME_DIR/paictl``, else ``shared_memory``."""
     value = os.environ.get("XDG_RUNTIME_DIR", "")
-    return Path(value) / "paictl" if value.startswith("/") else Path(f"/dev/shm/paictl-{os.getuid()}")  # noqa: S108 - tmpfs, made 0700
+    return Path(value) / "paictl" if value.startswith("/") else shared_memory()
+
+
+def shared_memory() -> Path:
+    """A directory of this user's below ``/dev/shm``, which logging out does not empty. Whoever makes it makes it 0700."""
+    return Path(f"/dev/shm/paictl-{os.getuid()}")  # noqa: S108 - everybody may write there, so its owner is checked

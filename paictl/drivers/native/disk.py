@@ -10,9 +10,10 @@ import re
 import shutil
 from pathlib import Path
 
+from paictl.disk import replace_file, sync_directory
 from paictl.errors import PaictlError, Refused
 
-__all__ = ["clone", "private_directory", "read_json", "remove_tree", "sweep", "sync_directory", "write", "write_json"]
+__all__ = ["clone", "private_directory", "read_json", "remove_tree", "sweep", "write", "write_json"]
 
 _TEMPORARY = re.compile(r"\..+\.\d+(\.gone)?")
 # The kernel's refusals to link that a copy gets around.
@@ -20,21 +21,9 @@ _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errn
 
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace the file as one act: temporary name, fsync, rename, fsync of the directory."""
+    """Replace the file as one act, in a folder that is made for it where there is none."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    replace_file(path, content, mode)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -49,15 +38,6 @@ def read_json(path: Path) -> dict[str, object] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename in it durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def private_directory(path: Path) -> None:
@@ -98,7 +78,7 @@ def remove_tree(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a kill left under the temporary names of this module. For who holds the lock that keeps others away."""
+    """Remove what a kill left under temporary names of ours. For who holds the lock that keeps others away."""
     for path in list(folder.rglob(".*")):
         if _TEMPORARY.fullmatch(path.name):
             if path.is_dir() and not path.is_symlink():

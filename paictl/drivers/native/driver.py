@@ -117,12 +117,13 @@ class NativeDriver:
         layout = Layout.of(scope.agent)
         path = layout.log(service)
         if not path.exists():
+            _must_stand(layout)
             known = ", ".join(sorted(one.stem for one in path.parent.glob("*.log"))) or "none yet"
             raise PaictlError(f"there is no log of {service}", help=f"These have one: {known}.")
         return self._lines(layout, service, tail, follow=follow)
 
-    def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
-        del service  # every service sees the others at the same places
+    def wiring(self, blueprint: Blueprint, _service: str) -> Wiring:
+        # Every service sees the others at the same places.
         return by_sockets(blueprint)
 
     def reach(self, blueprint: Blueprint) -> Reach:
@@ -131,7 +132,8 @@ class NativeDriver:
         try:
             token = (layout.secrets / "gateway-token").read_text(encoding="ascii").strip()
         except OSError as error:
-            raise PaictlError(f"{blueprint.agent} is not set up here", help="Run `paictl apply` first.") from error
+            _must_stand(layout)
+            raise PaictlError(f"{blueprint.agent} is not running", help="`paictl apply` starts it.") from error
         return Reach(endpoint.url, token)
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
@@ -149,6 +151,7 @@ class NativeDriver:
     def room_command(self, blueprint: Blueprint, service: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The command and the environment that run ``argv`` with the service's confinement; ``exec`` ties a terminal to it."""
         layout = Layout.of(blueprint.agent)
+        _must_stand(layout)
         python = layout.paths(blueprint.runtime.digest).python
         command = [python, "-m", "paictl.runtime.boot", "exec", "--root", str(layout.root), service, "--", *argv]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONSAFEPATH": "1"}
@@ -220,6 +223,12 @@ def _kind(address: Address) -> Kind:
             f"{address} was made by a newer paictl, which this one does not understand",
             help="Use the newer paictl.",
         ) from None
+
+
+def _must_stand(layout: Layout) -> None:
+    # After `paictl destroy` the root is still there with the data; what is set up has a supervisor.
+    if not layout.supervisor_config.is_file():
+        raise PaictlError(f"{layout.agent} is not set up here", help="Run `paictl apply` first.")
 
 
 def _layout(step: Step) -> Layout:

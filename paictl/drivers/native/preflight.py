@@ -8,13 +8,15 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
+from paictl import places
 from paictl.blueprint.types import Blueprint, Endpoint
+from paictl.disk import existing, free_bytes
 from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.processes import marked
 from paictl.drivers.native.venvs import available, buildable, cached
 from paictl.errors import Refused
+from paictl.render import native
 from paictl.sandbox import namespaces
 
 __all__ = ["check"]
@@ -84,7 +86,7 @@ def _ports(blueprint: Blueprint, layout: Layout) -> None:
             if endpoint.public and not _free(endpoint):
                 pid, name = _holder(endpoint.port)
                 if pid not in ours:
-                    by = f"{name} (pid {pid})" if pid else "a process of another user"
+                    by = f"{_whose(pid)}{name} (pid {pid})" if pid else "a process of another user"
                     raise Refused(
                         f"port {endpoint.port} on {endpoint.bind} is taken by {by}",
                         help="End it, or choose another port with `spec.gateway.port`.",
@@ -137,6 +139,18 @@ def _cached(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
         )
 
 
+def _whose(pid: int) -> str:
+    """``the agent borea, `` when it is one of ours."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        mark = psutil.Process(pid).environ().get("PAICTL_MARK")
+        for root in places.data_home().iterdir() if mark else ():
+            if native.mark(root) == mark:
+                return f"the agent {root.name}, "
+    return ""
+
+
 def _disk(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
     from paictl.weights.cache import Cache
 
@@ -145,10 +159,10 @@ def _disk(blueprint: Blueprint, layout: Layout, held: Sequence[str]) -> None:
     fetched = sum(one.size for one in wanted if not cache.path(one.sha256).is_file())
     fetched += 0 if cached(digest).is_dir() else _VENV_BYTES
     # Within one disk everything is linked; to another one it is copied.
-    apart = _existing(cache.root).stat().st_dev != _existing(layout.root).stat().st_dev
+    apart = existing(cache.root).stat().st_dev != existing(layout.root).stat().st_dev
     copied = sum(one.size for one in wanted) + (0 if layout.venv(digest).is_dir() else _VENV_BYTES) if apart else 0
     for path, needed in ((cache.root, fetched + _SPARE_BYTES), (layout.root, copied + _SPARE_BYTES)):
-        free = shutil.disk_usage(_existing(path)).free
+        free = free_bytes(path)
         if free < needed:
             raise Refused(
                 f"{path} has {free >> 20} MiB free, and {needed >> 20} MiB are needed there",
@@ -166,9 +180,3 @@ def _memory(blueprint: Blueprint) -> None:
             f"the services need {needed >> 20} MiB of memory; this machine has {total >> 20} MiB",
             help="`paictl fit` names models that fit.",
         )
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

@@ -68,29 +68,27 @@ def _generated(layout: Layout, name: str) -> bytes:
 
 
 def _tmpfs(layout: Layout) -> None:
-    """Steps run side by side, and they share the directory."""
-    with _ONE_AT_A_TIME:
-        _make_tmpfs(layout)
-
-
-def _make_tmpfs(layout: Layout) -> None:
     """The directory behind the link; a new place for it when the old one can't be had any more (another login, a reboot)."""
-    try:
-        folder = layout.secrets.readlink()
-        private_directory(folder.parent.parent)
-        private_directory(folder.parent)
-        private_directory(folder)
-    except (FileNotFoundError, PermissionError) as error:
-        folder = places.runtime_home() / layout.mark / "secrets"
-        if layout.secrets.is_symlink() and folder == layout.secrets.readlink():
-            raise Refused(
-                f"{folder} can't be made: {error.strerror}",
-                help="Secrets are kept in memory only; see XDG_RUNTIME_DIR.",
-            ) from error
-        remove_tree(layout.secrets)
-        layout.secrets.symlink_to(folder)
-        for one in (folder.parent.parent, folder.parent, folder):
-            private_directory(one)
+    # Steps run side by side, and they share the directory.
+    with _ONE_AT_A_TIME:
+        try:
+            _make_private(layout.secrets.readlink())
+        except (FileNotFoundError, PermissionError) as error:
+            folder = places.runtime_home() / layout.mark / "secrets"
+            if layout.secrets.is_symlink() and folder == layout.secrets.readlink():
+                raise Refused(
+                    f"{folder} can't be made: {error.strerror}",
+                    help="Secrets are kept in memory only; see XDG_RUNTIME_DIR.",
+                ) from error
+            remove_tree(layout.secrets)
+            layout.secrets.symlink_to(folder)
+            _make_private(folder)
+
+
+def _make_private(folder: Path) -> None:
+    """The agent's directory of secrets with the two above it: ours, and the agent's."""
+    for one in (folder.parent.parent, folder.parent, folder):
+        private_directory(one)
 
 
 def _stamp(path: Path) -> list[int]:

@@ -13,6 +13,7 @@ from paictl.drivers.native.files import content, encode
 from paictl.drivers.native.health import service_health
 from paictl.drivers.native.kind import Act, Here, Seen
 from paictl.drivers.native.layout import Layout
+from paictl.drivers.native.processes import identify
 from paictl.drivers.native.records import Record, read
 from paictl.drivers.native.supervision import Live, Program, look, reload, unload
 from paictl.errors import PaictlError
@@ -32,12 +33,6 @@ class Services:
         program = here.live.programs.get(name) if here.live else None
         if program is None and not layout.service_config(name).is_file():
             return None
-        spec = {
-            **record.spec,
-            "program": _text(layout.service_config(name)),
-            "room": content(layout.room(name)) if layout.room(name).is_file() else None,
-            "started_with": _started_with(layout, record, program),
-        }
         check = record.spec.get("health")
         health = service_health(layout, here.live, name, check if isinstance(check, dict) else {}, here.clock)
         room = record.spec.get("room")
@@ -45,7 +40,7 @@ class Services:
             # Nobody is to forget it: whoever asks after it is told.
             health = replace(health, detail="it runs without a room (unconfined: true)")
         return Seen(
-            spec,
+            _live(layout, record, program),
             health=health,
             handle=_handle(here.live, program),
             since=datetime.fromtimestamp(program.started, UTC).isoformat() if program and program.started else "",
@@ -93,13 +88,19 @@ def _fits(layout: Layout, act: Act, program: Program | None) -> bool:
     record = read(layout, act.step.address)
     if record is None or record.begun or program is None or program.state not in {"RUNNING", "STARTING"}:
         return False
-    live = {
-        "program": _text(layout.service_config(act.step.address.name)),
-        "room": content(layout.room(act.step.address.name)) if layout.room(act.step.address.name).is_file() else None,
+    live = _live(layout, record, program)
+    return all(live.get(key) == value for key, value in act.spec.items() if key not in _OUTSIDE)
+
+
+def _live(layout: Layout, record: Record, program: Program | None) -> Mapping[str, object]:
+    """Its spec as it is now: its files as they lie there, and what its process was started from."""
+    name = record.address.name
+    return {
+        **record.spec,
+        "program": _text(layout.service_config(name)),
+        "room": content(layout.room(name)) if layout.room(name).is_file() else None,
         "started_with": _started_with(layout, record, program),
     }
-    before = {**record.spec, **live}
-    return all(before.get(key) == value for key, value in act.spec.items() if key not in _OUTSIDE)
 
 
 def _started_with(layout: Layout, record: Record, program: Program | None) -> object:
@@ -145,8 +146,6 @@ def _grace(spec: Mapping[str, object]) -> float:
 
 def _handle(live: Live | None, program: Program | None) -> str:
     """The process itself: pid, start time and boot id, never a pid alone."""
-    from paictl.drivers.native.processes import identify
-
     process = identify(program.pid) if live and program and program.pid else None
     return str(process) if process else ""
 

@@ -67,8 +67,7 @@ class _Transport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
-        del host
+    def make_connection(self, _host: object) -> http.client.HTTPConnection:
         self._kept = self._kept or _Connection(self._path)
         return self._kept
 

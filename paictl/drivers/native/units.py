@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from paictl import places
 from paictl.drivers.native.disk import write
 from paictl.drivers.native.kind import Act, Here, Seen
 from paictl.drivers.native.records import Record
@@ -61,9 +61,7 @@ class Units:
 
 def unit_path(agent: str) -> Path:
     """Where systemd looks for this user's units (systemd.unit(5))."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(home) if home.startswith("/") else Path.home() / ".config"
-    return base / "systemd" / "user" / f"paictl-{agent}.service"
+    return places.config_home().parent / "systemd" / "user" / f"paictl-{agent}.service"
 
 
 def foreign(agent: str) -> bool:
