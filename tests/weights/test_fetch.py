@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from paictl.weights.failures import BadFile, NotCached, SourceUnreachable, Wrong
 from paictl.weights.fetch import fetch, obtain
 from paictl.weights.resolve import Resolved, resolve
 from paictl.weights.sources import parse
+from tests.waiting import until
 from tests.weights.servers import Site, publish, wheel
 
 _MODEL = random.Random(7).randbytes(3_000_000)
@@ -220,21 +220,13 @@ def _downloader(source: str, sha256: str, cache: Cache) -> subprocess.Popen[str]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _until(condition: object, seconds: float = 30) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @pytest.mark.promise(14)
 def test_a_download_killed_in_the_middle_goes_on_from_there(site: Site, cache: Cache) -> None:
     source = site.add("/model.gguf", _MODEL)
     site.hold_at = 2_000_000
     part = cache.part(f"{_SHA256}.part")
     with _downloader(source, _SHA256, cache) as process:
-        _until(lambda: part.exists() and part.stat().st_size > 1_800_000)
+        until(lambda: part.exists() and part.stat().st_size > 1_800_000, "most of it is here")
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
     site.hold_at = None
@@ -256,7 +248,7 @@ def test_two_at_once_download_once(site: Site, cache: Cache) -> None:
     site.hold_at = 1_000_000
     with _downloader(source, _SHA256, cache) as first, _downloader(source, _SHA256, cache) as second:
         # Each asks for the first byte; one goes on and holds the lock, the other waits for it.
-        _until(lambda: sum(1 for _, path, _ in site.requests if path == "/model.gguf") >= 3)
+        until(lambda: sum(1 for _, path, _ in site.requests if path == "/model.gguf") >= 3, "both ask, and one goes on")
         site.released.set()
         answers = [process.communicate(timeout=60) for process in (first, second)]
         assert (first.returncode, second.returncode) == (0, 0), answers

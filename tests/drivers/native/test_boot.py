@@ -15,7 +15,8 @@ from paictl.drivers.native.processes import end, marked
 from paictl.drivers.native.supervision import look
 from paictl.drivers.native.units import unit_path
 from tests.drivers.native.conftest import World
-from tests.drivers.native.test_life import healthy, until
+from tests.drivers.native.test_life import healthy
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +20,7 @@ from paictl.drivers.native.processes import Process, end, identify, marked
 from paictl.drivers.native.units import unit_path
 from paictl.errors import PartlyApplied
 from tests.drivers.native.conftest import World
-
-
-def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.05)
+from tests.waiting import until
 
 
 def healthy(world: World, service: str) -> Callable[[], bool]:
