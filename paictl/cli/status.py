@@ -28,7 +28,7 @@ def verb(call: Call) -> None:
 
 def _document(session: Session, status: Status) -> dict[str, object]:
     services = [resource for resource in status.resources if resource.service]
-    others = [resource for resource in status.resources if _worth_telling(resource)]
+    others = [resource for resource in status.resources if _worth_telling(resource, status)]
     return {
         "format": "1",
         "agent": session.scope.agent,
@@ -40,6 +40,8 @@ def _document(session: Session, status: Status) -> dict[str, object]:
         "services": [_row_document(resource) for resource in services],
         "others": [_row_document(resource) for resource in others],
         "unfinished": [str(address) for address in status.unfinished],
+        "failures": {str(address): reason for address, reason in status.failures.items()},
+        "working": status.working or None,
     }
 
 
@@ -60,8 +62,9 @@ def _name(resource: ResourceStatus) -> str:
     return resource.address.name if resource.address.kind == "service" else str(resource.address)
 
 
-def _worth_telling(resource: ResourceStatus) -> bool:
-    return not resource.service and resource.state not in {"running", "done"}
+def _worth_telling(resource: ResourceStatus, status: Status) -> bool:
+    fine = resource.state in {"running", "done"} and resource.address not in status.unfinished
+    return not resource.service and not fine
 
 
 def _url(status: Status) -> str | None:
@@ -69,7 +72,7 @@ def _url(status: Status) -> str | None:
 
 
 def _lines(call: Call, session: Session, status: Status) -> list[str]:
-    from paictl.cli.console.table import table, wrap
+    from paictl.cli.console.table import table
 
     terminal, scope = call.terminal, session.scope
     where = f"{scope.agent} on {scope.target} ({session.driver.name})"
@@ -80,17 +83,36 @@ def _lines(call: Call, session: Session, status: Status) -> list[str]:
         if status.ready
         else terminal.style("not ready", fg="red", bold=True)
     )
-    lines = [f"{where}: {word}, release {status.release}" if status.release else f"{where}: nothing is applied"]
-    rows = [_row(call, resource) for resource in status.resources if resource.service or _worth_telling(resource)]
+    lines = [f"{where}: {_standing(status, word)}"]
+    told = [resource for resource in status.resources if resource.service or _worth_telling(resource, status)]
+    rows = [_row(call, resource) for resource in told]
     lines += ["", *table(("SERVICE", "STATE", "SINCE", "ADDRESS"), rows, terminal.width)] if rows else []
-    for resource in status.resources:
-        if resource.health.detail and resource.health.state != "healthy":
-            lines += [
-                "",
-                *(part for line in resource.health.detail.splitlines() for part in wrap(line, terminal.width, "  ")),
-            ]
+    details = _details(status, terminal.width)
+    lines += ["", *details] if details else []
     lines += ["", *_notes(session, status)] if _notes(session, status) else []
     return lines
+
+
+def _details(status: Status, width: int) -> list[str]:
+    """What there is to say of each; what several have in common is said once."""
+    from paictl.cli.console.table import wrap
+
+    of: dict[str, list[str]] = {}
+    for resource in status.resources:
+        if resource.health.detail and resource.state != "missing":
+            of.setdefault(resource.health.detail, []).append(_name(resource))
+    lines: list[str] = []
+    for detail, names in of.items():
+        first, *rest = detail.splitlines()
+        lines += wrap(f"{', '.join(names)}: {first}", width, "  ")
+        lines += [part for line in rest for part in wrap(line, width, "    ")]
+    return lines
+
+
+def _standing(status: Status, word: str) -> str:
+    if status.release:
+        return f"{word}, release {status.release}"
+    return f"{word}, the first apply is unfinished" if status.begun else "nothing is applied"
 
 
 def _row(call: Call, resource: ResourceStatus) -> tuple[str, str, str, str]:
@@ -100,10 +122,10 @@ def _row(call: Call, resource: ResourceStatus) -> tuple[str, str, str, str]:
 
 def _notes(session: Session, status: Status) -> list[str]:
     notes: list[str] = []
-    if status.unfinished:
-        notes.append(
-            f"A run was interrupted at {', '.join(map(str, status.unfinished))}: `paictl apply` goes on from there."
-        )
+    if status.working:
+        notes.append(f"Somebody is working on it: {status.working}.")
+    elif status.unfinished or status.failures or status.begun:
+        notes += _unfinished(status)
     elif not status.release:
         notes.append("What holds data was kept: `paictl apply` takes it up again.")
     elif not status.ready:
@@ -112,6 +134,23 @@ def _notes(session: Session, status: Status) -> list[str]:
         span = session.manifest.origins.find(("spec", "targets", session.scope.target, "unconfined"))
         notes.append(f"NOT CONFINED: the agent runs without its sandbox ({span}).")
     return notes
+
+
+def _unfinished(status: Status) -> list[str]:
+    """What became of the last run, where it is not told above already."""
+    from paictl.engine.verdict import in_short
+
+    explained = {resource.address for resource in status.resources if resource.health.detail}
+    notes = []
+    for address in sorted({*status.unfinished, *status.failures}):
+        reason = in_short(status.failures.get(address, ""))
+        if not reason:
+            notes.append(f"The last run was interrupted at {address}.")
+        else:
+            notes.append(
+                f"The last run failed at {address}" + ("." if address in explained else f": {reason.rstrip('.')}.")
+            )
+    return [*(notes or ["The last run was interrupted."]), "`paictl apply` goes on from there."]
 
 
 def _ago(since: str) -> str:

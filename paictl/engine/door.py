@@ -111,6 +111,11 @@ def stream(reach: Reach, text: str, *, session: str = "", before: Sequence[Messa
                 for choice in event["choices"]:
                     if choice["delta"].get("content"):
                         yield choice["delta"]["content"]
+    except httpx.ConnectError as error:
+        raise DoorError(
+            f"nothing answers at {reach.url}: the gateway does not run",
+            help="`paictl status` says why; `paictl apply` starts it.",
+        ) from error
     except httpx.HTTPError as error:
         raise DoorError(f"the gateway at {reach.url} broke off: {error}", help="`paictl status` says why.") from error
 

@@ -26,7 +26,7 @@ from paictl.engine.releases import Releases
 from paictl.engine.state import from_target, is_state, read_state, to_target, write_state
 from paictl.events import Emit, Event
 
-__all__ = ["Ledger", "Place", "Stamp", "fold", "recall", "remember"]
+__all__ = ["Ledger", "Place", "Stamp", "failures", "fold", "recall", "remember"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,18 @@ def _from_target(place: Place, emit: Emit) -> Inventory:
             emit, "inventory-damaged", f"the inventory on the target is damaged ({damage}); going by what stands there"
         )
         return Inventory()
+
+
+def failures(place: Place) -> Mapping[Address, str]:
+    """Why steps of the last run failed, as long as no run went on from there."""
+    found: dict[Address, str] = {}
+    for entry in replay(place.journal).entries:
+        address = address_from_text(str(entry["address"]), place.scope.target, place.driver.name)
+        if entry["type"] == "failed":
+            found[address] = str(entry["reason"])
+        else:
+            found.pop(address, None)
+    return found
 
 
 def fold(inventory: Inventory, entries: Iterable[Entry], target: str, driver: str) -> Inventory:

@@ -20,7 +20,7 @@ from paictl.engine.driver import Driver, Holder, Scope
 from paictl.errors import LockHeld
 from paictl.events import Emit, Event
 
-__all__ = ["describe", "flocked", "hold", "myself"]
+__all__ = ["describe", "flocked", "hold", "myself", "working"]
 
 _POLL_SECONDS = 0.2
 
@@ -78,6 +78,16 @@ def flocked(path: Path, holder: Holder, emit: Emit) -> Iterator[None]:
         os.close(descriptor)
 
 
+def working(directory: Path) -> str:
+    """Who holds the lock of this directory, for people; empty when nobody does. Takes no lock, so that it is in nobody's way."""
+    try:
+        holder = _parsed((directory / "lock").read_bytes())
+    except OSError:
+        return ""
+    alive = holder is not None and (holder.host != socket.gethostname() or Path(f"/proc/{holder.pid}").exists())
+    return describe(holder) if holder is not None and alive else ""
+
+
 def _held(holder: Holder | None) -> LockHeld:
     whom = "another paictl" if holder is None else describe(holder)
     return LockHeld(
@@ -86,8 +96,12 @@ def _held(holder: Holder | None) -> LockHeld:
 
 
 def _read(descriptor: int) -> Holder | None:
+    return _parsed(os.pread(descriptor, 4096, 0))
+
+
+def _parsed(text: bytes) -> Holder | None:
     try:
-        content = json.loads(os.pread(descriptor, 4096, 0))
+        content = json.loads(text)
         return Holder(content["who"], content["host"], content["pid"], content["since"], content["verb"])
     except (ValueError, KeyError, TypeError):
         return None  # empty after a clean end, or caught while being written

@@ -72,7 +72,8 @@ class ResourceStatus:
     """One thing of the last release, or one that stands beside it.
 
     ``state``: ``running`` (or standing, for what doesn't run), ``starting``, ``unhealthy``, ``done`` (a one-shot), ``missing``,
-    ``kept`` (no longer desired, holds data), ``leftover`` (no longer desired) or ``foreign``. ``service``: it has a health probe.
+    ``kept`` (no longer desired, holds data), ``leftover`` (no longer desired) or ``foreign``. ``service``: it has a health probe,
+    or, before there is a release that says so, it runs.
     """
 
     address: Address
@@ -86,9 +87,17 @@ class ResourceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What stands against the last release. ``ready``: everything of it stands, and what runs is healthy."""
+    """What stands against the last release. ``ready``: everything of it stands, and what runs is healthy.
+
+    ``unfinished`` are the addresses at which a run begun since was interrupted or failed, ``failures`` why (where it could still
+    say so). ``begun``: there is no release, but an apply has made something on the way to the first one. ``working`` describes
+    who works on it right now; empty when nobody does.
+    """
 
     release: int
     ready: bool
     resources: tuple[ResourceStatus, ...]
     unfinished: tuple[Address, ...] = ()
+    failures: Mapping[Address, str] = field(default_factory=dict)
+    begun: bool = False
+    working: str = ""

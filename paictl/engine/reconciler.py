@@ -109,7 +109,7 @@ class Reconciler(Setting):
 
     def status(self) -> Status:
         """What stands now, against the last release."""
-        return standing.status(recall(self.place, self.emit), self.driver.observe(self.scope))
+        return standing.status(self.place, recall(self.place, self.emit), self.driver.observe(self.scope))
 
     def history(self) -> tuple[Release, ...]:
         """The kept releases, the oldest first."""

@@ -55,6 +55,11 @@ class Releases:
     def read(self, number: int) -> Release:
         """The release of that number; ``Refused`` naming those that there are."""
         release = self.find(number)
+        if release is None and number in self.numbers():
+            raise Refused(
+                f"the record of release {number} is damaged: {self._path(number)}",
+                help="`paictl apply` makes a new release of what the manifest says; see `paictl history`.",
+            )
         if release is None:
             there = ", ".join(str(one) for one in self.numbers()) or "none"
             raise Refused(

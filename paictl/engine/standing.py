@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from paictl.engine.inventory import Inventory
-from paictl.engine.ledger import Place
+from paictl.engine.ledger import Place, failures
+from paictl.engine.lock import working
 from paictl.engine.model import Address, Health, Observation, Observed, Resource
 from paictl.engine.outcome import Release, ResourceStatus, Standing, Status
 from paictl.errors import Refused
@@ -31,16 +32,20 @@ def standing_release(place: Place, inventory: Inventory) -> Release:
     return place.releases.read(inventory.release)
 
 
-def status(inventory: Inventory, observation: Observation) -> Status:
+def status(place: Place, inventory: Inventory, observation: Observation) -> Status:
     """Everything of the last release, and what of ours stands beside it."""
     found: dict[Address, list[Observed]] = {}
     for observed in observation.resources:
         found.setdefault(observed.address, []).append(observed)
+    mine = [observed for observed in observation.resources if observed.owner == "mine"]
+    # Whatever is not data stands there because somebody wants it: a release whose file was lost, or an apply on its way to the first.
+    begun = not inventory.release and (bool(inventory.unsettled) or any(not _data(one, inventory) for one in mine))
+    unknown = begun or (inventory.release > 0 and not inventory.before)
     rows = [
         _wanted(resource, found.get(address, []), inventory) for address, resource in sorted(inventory.before.items())
     ]
     rows += [
-        _unwanted(observed, inventory)
+        _made(observed) if unknown else _unwanted(observed, inventory)
         for address, group in sorted(found.items())
         if address not in inventory.before
         for observed in group
@@ -48,7 +53,15 @@ def status(inventory: Inventory, observation: Observation) -> Status:
     ]
     good = {"running", "done", "kept"}
     ready = bool(inventory.release) and not inventory.unsettled and all(row.state in good for row in rows)
-    return Status(inventory.release, ready, tuple(rows), tuple(sorted(inventory.unsettled)))
+    return Status(
+        inventory.release,
+        ready,
+        tuple(rows),
+        tuple(sorted(inventory.unsettled)),
+        failures(place),
+        begun=begun,
+        working=working(place.directory),
+    )
 
 
 def _wanted(resource: Resource, group: list[Observed], inventory: Inventory) -> ResourceStatus:
@@ -65,9 +78,16 @@ def _wanted(resource: Resource, group: list[Observed], inventory: Inventory) -> 
 
 
 def _unwanted(observed: Observed, inventory: Inventory) -> ResourceStatus:
+    return _row(observed, service=False, state="kept" if _data(observed, inventory) else "leftover")
+
+
+def _made(observed: Observed) -> ResourceStatus:
+    return _row(observed, service=bool(observed.since) or observed.address.kind == "service", state="running")
+
+
+def _data(observed: Observed, inventory: Inventory) -> bool:
     record = inventory.records.get(observed.address)
-    kept = observed.holds_data or (record is not None and record.holds_data)
-    return _row(observed, service=False, state="kept" if kept else "leftover")
+    return observed.holds_data or (record is not None and record.holds_data)
 
 
 def _row(observed: Observed, *, service: bool, state: Standing) -> ResourceStatus:

@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from paictl.disk import replace_file
-from paictl.errors import Span
+from paictl.errors import ManifestError, Span
 from paictl.manifest.dump import dump_tree
 from paictl.manifest.findings import Findings, dotted
 from paictl.manifest.lock import LockedTarget
@@ -23,7 +23,7 @@ __all__ = ["LOCK_VERSION", "Lock", "diff_locks", "read_lock", "write_lock"]
 
 LOCK_VERSION = 1
 _HEADER = "# Written by `paictl lock`: what agent.yaml was resolved to. Commit it; don't edit it.\n"
-_ANEW = "`paictl lock` writes it anew"
+_ANEW = "it is written by paictl alone: restore it from version control, or delete it and run `paictl lock`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,12 @@ def read_lock(path: Path) -> Lock:
         findings.add("not-readable", f"{path.name} can't be read: {error}", Span(str(path), 1), advice=_ANEW)
         findings.raise_errors(path.name)
     source = parse(text, str(path), path.parent, findings)
-    lock = _typed(source, findings) if source is not None else None
+    if source is None:
+        # How to mend YAML is no help with a file that nobody writes by hand.
+        raise ManifestError(
+            f"{path.name} is damaged", diagnostics=[replace(finding, help=_ANEW) for finding in findings]
+        )
+    lock = _typed(source, findings)
     findings.raise_errors(path.name)
     return lock or Lock()
 

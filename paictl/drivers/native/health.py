@@ -44,8 +44,7 @@ def _not_running(layout: Layout, program: Program) -> Health:
         case "FATAL":
             return Health("unhealthy", _with_log(layout, program.name, _failure(program)), terminal=True)
         case "BACKOFF" | "EXITED" if _keeps_failing(layout, program.name):
-            why = _failure(program).removeprefix("it ended with ")
-            sentence = f"it ended again and again right after its start ({why})"
+            sentence = "it ended again and again right after its start"
             return Health("unhealthy", _with_log(layout, program.name, sentence), terminal=True)
         case "BACKOFF" | "EXITED":
             return Health("starting", _with_log(layout, program.name, _failure(program)))
@@ -80,9 +79,9 @@ def _keeps_failing(layout: Layout, name: str) -> bool:
 
 
 def _failure(program: Program) -> str:
-    # Of a program that ended too soon, the supervisor's own sentence says less than its exit status.
-    complaint = "" if program.complaint.startswith("Exited too quickly") else program.complaint
-    return complaint or f"it ended with exit status {program.exit_status}"
+    if program.complaint.startswith("Exited too quickly"):
+        return "it ended right after its start"  # the supervisor keeps no exit status of that
+    return program.complaint or f"it ended with exit status {program.exit_status}"
 
 
 def _with_log(layout: Layout, name: str, sentence: str) -> str:
