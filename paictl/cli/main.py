@@ -10,7 +10,7 @@ from types import FrameType
 
 from paictl.cli.console.failure import Terminated, as_error, exit_code, show_error
 from paictl.cli.console.terminal import Terminal, prepare_streams
-from paictl.cli.flags import early_terminal, leading_flags
+from paictl.cli.early import early_terminal, leading_flags
 from paictl.cli.program import program
 from paictl.errors import ExitCode, PaictlError
 

@@ -134,7 +134,10 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         "keep": _KEEP,
         "workloads": [_workload(blueprint, service) for service in blueprint.services],
         "accounts": [service.name for service in blueprint.services] + [fetch.component for fetch in fetches],
-        "config_maps": [*_service_maps(blueprint), *(_weights_map(folder) for folder in folders)],
+        "config_maps": [
+            *(_service_map(blueprint, service) for service in blueprint.services),
+            *(_weights_map(folder) for folder in folders),
+        ],
         "claims": list(_claims(blueprint)),
         "fetches": fetches,
         "folders": folders,
@@ -175,10 +178,6 @@ def _workload(blueprint: Blueprint, service: Service) -> _Workload:
         open_ports=tuple(one.port for one in service.endpoints if one.open),
         outside=destinations(service.egress),
     )
-
-
-def _service_maps(blueprint: Blueprint) -> Iterator[_Map]:
-    return (_service_map(blueprint, service) for service in blueprint.services)
 
 
 def _service_map(blueprint: Blueprint, service: Service) -> _Map:

@@ -7,7 +7,7 @@ import json
 import click
 import pytest
 
-from paictl.cli.flags import leading_flags
+from paictl.cli.early import leading_flags
 from paictl.cli.program import program
 from paictl.cli.verbs import VERBS
 from tests.cli.conftest import World
