@@ -11,7 +11,6 @@ from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.records import DRIVER
 from paictl.drivers.native.services import digest
 from paictl.engine.model import Address, DataEffect, Probe, Resource
-from paictl.errors import Span
 from paictl.render import native
 from paictl.render.wiring import by_sockets
 
@@ -33,73 +32,85 @@ class _Graph:
         self.keys = self.address("directory", "keys")
         self.venv = self.address("venv", "runtime")
         self.supervisor = self.address("supervisor", "main")
+        self.origin = blueprint.origin
 
     def address(self, kind: str, name: str) -> Address:
         return Address(self.blueprint.target, DRIVER, kind, name)
 
     def all(self) -> Iterable[Resource]:
-        yield self._make(self.home, {"mode": "0700"})
-        yield self._make(self.keys, {"path": "keys", "mode": "0700"}, [self.home], holds_data=True)
-        yield self._make(
+        yield Resource(self.home, self._spec({"mode": "0700"}), origin=self.origin)
+        keys = self._spec({"path": "keys", "mode": "0700"})
+        yield Resource(self.keys, keys, (self.home,), holds_data=True, origin=self.origin)
+        yield Resource(
             self.venv,
-            {"digest": self.blueprint.runtime.digest},
-            [self.home],
+            self._spec({"digest": self.blueprint.runtime.digest}),
+            (self.home,),
             replace_on=frozenset({"digest"}),
             create_first=True,
+            origin=self.origin,
         )
-        yield from self._data()
+        yield from self._volumes()
+        yield from self._weights()
+        yield from self._secrets()
         yield self._supervisor()
         for service in self.blueprint.services:
             yield self._config(service)
             yield self._service(service)
         if self.blueprint.start_on_boot:
-            content = native.boot_unit(self.blueprint, self.paths)
-            yield self._make(self.address("unit", "boot"), {"content": content, "enabled": True}, [self.supervisor])
+            unit = self._spec({"content": native.boot_unit(self.blueprint, self.paths), "enabled": True})
+            yield Resource(self.address("unit", "boot"), unit, (self.supervisor,), origin=self.origin)
 
-    def _data(self) -> Iterable[Resource]:
-        for volume in {
-            volume.name: volume for service in self.blueprint.services for volume in service.volumes
-        }.values():
-            yield self._make(
+    def _volumes(self) -> Iterable[Resource]:
+        volumes = {volume.name: volume for service in self.blueprint.services for volume in service.volumes}
+        for volume in volumes.values():
+            yield Resource(
                 self.address("volume", volume.name),
-                {"path": volume.path, "mode": "0700"},
-                [self.home],
+                self._spec({"path": volume.path, "mode": "0700"}),
+                (self.home,),
                 holds_data=volume.holds_data,
-                origin=volume.origin,
+                origin=volume.origin or self.origin,
             )
+
+    def _weights(self) -> Iterable[Resource]:
         for model in self.blueprint.weights:
-            yield self._make(
+            spec = {"path": model.path, "sha256": model.sha256, "size": model.size, "source": model.source}
+            yield Resource(
                 self.address("weights", model.name),
-                {"path": model.path, "sha256": model.sha256, "size": model.size, "source": model.source},
-                [self.home],
+                self._spec(spec),
+                (self.home,),
                 effect=DataEffect(download_bytes=0 if model.here else model.size),
-                origin=model.origin,
+                origin=model.origin or self.origin,
             )
+
+    def _secrets(self) -> Iterable[Resource]:
         for secret in self.blueprint.secrets:
-            yield self._make(
+            spec = {"path": secret.path, "generated": secret.generated, "fingerprint": secret.fingerprint}
+            yield Resource(
                 self.address("secret", secret.name),
-                {"path": secret.path, "generated": secret.generated, "fingerprint": secret.fingerprint},
-                [self.home, *([self.keys] if secret.generated else [])],
-                origin=secret.origin,
+                self._spec(spec),
+                (self.home, self.keys) if secret.generated else (self.home,),
+                origin=secret.origin or self.origin,
             )
 
     def _supervisor(self) -> Resource:
         config, identity = native.supervisor_config(self.blueprint, self.paths)
-        return self._make(
+        return Resource(
             self.supervisor,
-            {"config": config, "identity": identity, "runtime": self.blueprint.runtime.digest},
+            self._spec({"config": config, "identity": identity, "runtime": self.blueprint.runtime.digest}),
             # The secrets, too: after a restart of the machine it starts at once whatever it finds set up.
-            [self.home, self.venv, *(self.address("secret", secret.name) for secret in self.blueprint.secrets)],
+            (self.home, self.venv, *(self.address("secret", secret.name) for secret in self.blueprint.secrets)),
             probe=_SUPERVISOR_PROBE,
             downtime=True,
+            origin=self.origin,
         )
 
     def _config(self, service: Service) -> Resource:
-        return self._make(
+        spec = {"path": service.config.path, "content": native.config(self.blueprint, service)}
+        return Resource(
             self.address("file", service.config.path),
-            {"path": service.config.path, "content": native.config(self.blueprint, service)},
-            [self.home],
-            origin=service.origin,
+            self._spec(spec),
+            (self.home,),
+            origin=service.origin or self.origin,
         )
 
     def _service(self, service: Service) -> Resource:
@@ -118,10 +129,10 @@ class _Graph:
             "stop_seconds": service.stop_seconds,
             "url": self._url(service),
         }
-        return self._make(
+        return Resource(
             self.address("service", service.name),
-            spec,
-            [
+            self._spec(spec),
+            (
                 self.home,
                 self.venv,
                 self.supervisor,
@@ -130,10 +141,10 @@ class _Graph:
                 *(self.address("weights", name) for name in service.weights),
                 *(self.address("secret", name) for name in service.secrets),
                 *(self.address("service", name) for name in service.needs),
-            ],
+            ),
             probe=Probe(service.health.timeout_seconds, service.health.stable_seconds),
             downtime=True,
-            origin=service.origin,
+            origin=service.origin or self.origin,
         )
 
     def _health(self, service: Service) -> dict[str, object]:
@@ -148,16 +159,10 @@ class _Graph:
                 return endpoint.url
         return ""
 
-    def _make(
-        self,
-        address: Address,
-        spec: Mapping[str, object],
-        depends_on: Iterable[Address] = (),
-        *,
-        origin: Span | None = None,
-        **more: object,
-    ) -> Resource:
-        # Through JSON once, so that it is compared with what is read back in the same shapes. The agent's name stands in
-        # each, since a step is carried out by what it says alone.
-        pure = json.loads(json.dumps({"agent": self.blueprint.agent, **spec}))
-        return Resource(address, pure, tuple(depends_on), origin=origin or self.blueprint.origin, **more)  # type: ignore[arg-type]  # each is a field of Resource, checked where it is called
+    def _spec(self, content: Mapping[str, object]) -> dict[str, object]:
+        """Through JSON once, so that it is compared with what is read back in the same shapes.
+
+        The agent's name stands in each, since a step is carried out by what it says alone.
+        """
+        pure: dict[str, object] = json.loads(json.dumps({"agent": self.blueprint.agent, **content}))
+        return pure
