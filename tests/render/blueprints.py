@@ -38,7 +38,7 @@ _CHAT = Service(
     ),
     endpoints=(Endpoint("http", 8080),),
     weights=("chat",),
-    health=HealthCheck("http", "/health", 180.0),
+    health=HealthCheck("http", "/health", timeout_seconds=180.0),
     limits=Limits(memory=512 << 20),
 )
 _EMBED = Service(
@@ -56,7 +56,7 @@ _EMBED = Service(
     ),
     endpoints=(Endpoint("http", 8081),),
     weights=("embed", "embed-tokenizer"),
-    health=HealthCheck("http", "/health", 180.0),
+    health=HealthCheck("http", "/health", timeout_seconds=180.0),
 )
 _GATEWAY = Service(
     name="gateway",
