@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paictl.engine.model import Plan
+from paictl.engine.model import Plan, Step
 from paictl.errors import Refused, StalePlan
 
 __all__ = ["Consent", "agree", "expect"]
@@ -30,12 +30,23 @@ def agree(plan: Plan, consent: Consent | None, look_again: Callable[[], Plan]) -
     if not consent(plan):
         raise Refused("not confirmed; nothing was changed")
     now = look_again()
-    if now.hash != plan.hash:
+    if now.hash != plan.hash and not _no_more(plan, now):
         raise StalePlan(
             f"the plan changed while it was being reviewed:\n{_difference(plan, now)}",
             help="Review the new plan, and apply that one.",
         )
     return now
+
+
+def _no_more(agreed: Plan, now: Plan) -> bool:
+    """Whether everything that is left to do was agreed to: what came up by itself meanwhile needs no second consent."""
+    known = {step.id: _deed(step) for step in agreed.steps}
+    return now.kept == agreed.kept and all(known.get(step.id) == _deed(step) for step in now.steps)
+
+
+def _deed(step: Step) -> object:
+    """What a step does, and to what; why is another matter."""
+    return step.action, step.changes, step.expects, step.downtime, step.effect, step.fingerprint, step.instance
 
 
 def _difference(before: Plan, now: Plan) -> str:

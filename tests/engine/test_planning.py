@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,23 @@ def test_a_world_that_moves_while_a_person_reads_is_refused_before_the_first_wri
         "now:       + service/agent            because it was there and is gone"
     )
     assert bench.world.effects == effects
+
+
+@pytest.mark.promise(5)
+def test_what_came_right_by_itself_while_a_person_reads_is_no_reason_to_refuse(bench: Bench) -> None:
+    wanted = wanting(small_graph(agent={"port": 2}))
+    bench.reconciler().apply(wanting(small_graph()))
+    model = next(thing for thing in bench.world.things.values() if thing.address == "service/model")
+    bench.world.put(replace(model, running=False), "stopped by hand")
+
+    def slowly(plan: object) -> bool:
+        assert len(lines(plan)) == 2
+        bench.world.put(model, "started by hand")
+        return True
+
+    applied = bench.reconciler().apply(wanted, consent=slowly)
+    assert [str(step.address) for step in applied.plan.steps] == ["service/agent"]
+    assert bench.reconciler().plan(wanted).empty
 
 
 def test_without_consent_nothing_changes(bench: Bench) -> None:
