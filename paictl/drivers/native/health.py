@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from paictl.clock import Clock
 from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.logs import last_lines
+from paictl.drivers.native.sockets import UnixConnection
 from paictl.drivers.native.supervision import Live, Program
 from paictl.engine.model import Health
 
@@ -54,7 +53,11 @@ def _not_running(layout: Layout, program: Program) -> Health:
 
 def tell(root: Path, address: str, path: str) -> Health:
     """What ``GET path`` at a wired address answers: 200 is healthy, anything else is not yet."""
-    connection = _Connection(root, address)
+    scheme, _, place = address.partition(":")
+    unix = scheme == "unix"
+    connection = (
+        UnixConnection(root / place, _ASK_SECONDS) if unix else http.client.HTTPConnection(place, timeout=_ASK_SECONDS)
+    )
     try:
         connection.request("GET", path)
         status = connection.getresponse().status
@@ -100,25 +103,3 @@ def _once(lines: list[str]) -> list[str]:
             # The oldest start may have been cut off by how many lines are looked at.
             return said if said[size - len(before) :] == before else [*before, *said]
     return lines
-
-
-class _Connection(http.client.HTTPConnection):
-    """To a TCP address, or to a socket below the root whose path may be longer than a socket's address can hold."""
-
-    def __init__(self, root: Path, address: str) -> None:
-        scheme, _, place = address.partition(":")
-        self._socket = root / place if scheme == "unix" else None
-        # The name by which loopback listeners know themselves: they refuse any other.
-        super().__init__("localhost" if self._socket else place, timeout=_ASK_SECONDS)
-
-    def connect(self) -> None:
-        if self._socket is None:
-            super().connect()
-            return
-        folder = os.open(self._socket.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(_ASK_SECONDS)
-            self.sock.connect(f"/proc/self/fd/{folder}/{self._socket.name}")
-        finally:
-            os.close(folder)

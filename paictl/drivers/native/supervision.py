@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import subprocess
 import xmlrpc.client
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from paictl.clock import Clock
 from paictl.drivers.native.disk import private_directory
 from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.processes import Process, end, identify, marked
+from paictl.drivers.native.sockets import UnixConnection
 from paictl.errors import PaictlError, Unreachable
 
 __all__ = ["Live", "Program", "look", "reload", "shut_down", "start", "unload"]
@@ -50,28 +50,16 @@ class Live:
     programs: Mapping[str, Program]
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_CALL_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_CALL_SECONDS)
-        self.sock.connect(str(self._path))
-
-
 class _Transport(xmlrpc.client.Transport):
     # supervisor ships a transport of its own; it has no timeout, so a stopped supervisor would stop paictl, too.
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._kept: UnixConnection | None = None
 
     def make_connection(self, _host: object) -> http.client.HTTPConnection:
-        self._kept = self._kept or _Connection(self._path)
+        self._kept = self._kept or UnixConnection(self._path, _CALL_SECONDS)
         return self._kept
-
-    _kept: _Connection | None = None
 
     def close(self) -> None:
         if self._kept:
