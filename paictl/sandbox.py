@@ -14,7 +14,10 @@ __all__ = ["Namespaces", "namespaces"]
 # A chroot's root is no mount point, which bubblewrap needs, and no user namespace can be made below one. So root makes the
 # root a mount point, seen by this process only: /proc is the one mount that is there for certain, and is made private first,
 # so that nothing reaches the namespace outside.
-_MOUNTED_ROOT = 'mount --make-private /proc && mount --rbind / /proc/fs && exec chroot /proc/fs "$@"'
+_MOUNTED_ROOT = (
+    # Where chroot is, which a lean PATH leaves out.
+    'PATH="$PATH:/usr/sbin:/sbin"; mount --make-private /proc && mount --rbind / /proc/fs && exec chroot /proc/fs "$@"'
+)
 _AS_ROOT = ("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", _MOUNTED_ROOT, "sh")
 _SECONDS = 20
 

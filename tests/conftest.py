@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 RECORD = "PAICTL_PROMISES_RECORD"
+
+
+def pytest_configure() -> None:
+    # Whoever starts the tests in the background of a script has Ctrl-C ignored, and every child would inherit that.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How fast inputs are made is the machine's business, and it may be busy.
+    hypothesis.settings.register_profile(
+        "paictl", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None
+    )
+    hypothesis.settings.load_profile("paictl")
 
 
 @pytest.hookimpl(tryfirst=True)
