@@ -53,8 +53,15 @@ class Resolution:
 
     def keep(self) -> None:
         """Write ``agent.lock``, when it says something new."""
-        if self.after != self.before:
+        if self.after == self.before:
+            return
+        try:
             write_lock(self.path, self.after)
+        except OSError as error:
+            raise PaictlError(
+                f"{self.path} can't be written: {error.strerror}",
+                help="It belongs beside the manifest: make room and give yourself the right to write there.",
+            ) from error
 
 
 def lock_path(manifest: Manifest) -> Path:

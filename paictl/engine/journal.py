@@ -110,7 +110,7 @@ class Journal:
     def _broken(self, error: OSError) -> PaictlError:
         return PaictlError(
             f"can't write the journal {self._path}: {error.strerror}",
-            help="No step begins without it. Make room, and apply again: it goes on from there.",
+            help="No step begins without it. Mend that (make room on a full disk), and apply again: it goes on from there.",
         )
 
     def retire(self) -> None:
