@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -47,6 +49,13 @@ def _place(url: str) -> str:
 
 
 def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """The gateway's configuration, with its own digest as ``release``: what ``/healthz`` shows of what it was started with."""
+    rules = _rules(manifest, routes)
+    digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+    return {**rules, "release": digest[:16]}
+
+
+def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     spec = manifest.agent.spec
     return {
         "agent": manifest.agent.metadata.name,

@@ -10,11 +10,12 @@ from paictl.engine.executor import execute
 from paictl.engine.intent import Desired, Options
 from paictl.engine.inventory import Inventory
 from paictl.engine.model import Plan
-from paictl.engine.outcome import Applied
+from paictl.engine.outcome import Applied, Outcome
 from paictl.engine.planner import Question, plan
+from paictl.engine.review import Look
 from paictl.engine.setting import Setting
 from paictl.engine.verdict import verdict
-from paictl.errors import Interrupted, PaictlError
+from paictl.errors import PaictlError
 
 __all__ = ["Errand", "Gate", "reconcile"]
 
@@ -38,32 +39,32 @@ def reconcile(setting: Setting, errand: Errand) -> Applied:
     """Hold the lock; settle what a crash left in the journal; compile; observe; plan; ask; execute; record."""
     with setting.hold_lock(errand.verb) as ledger:
         desired = errand.compile(ledger.inventory)
-        observation = setting.driver.observe(setting.scope)
 
-        def look() -> Plan:
-            question = Question(setting.scope, desired.resources, observation, ledger.inventory, errand.removal)
-            return plan(question, errand.options)
-
-        def look_again() -> Plan:
-            nonlocal observation
+        def look() -> Look:
             observation = setting.driver.observe(setting.scope)
-            return look()
+            question = Question(setting.scope, desired.resources, observation, ledger.inventory, errand.removal)
+            return Look(observation, plan(question, errand.options))
 
-        steps = look()
-        review.expect(steps, errand.options.expect)
-        if desired.blueprint is not None and not steps.empty:
-            setting.driver.preflight(desired.blueprint, observation)
-        steps = review.agree(steps, errand.consent, look_again)
-        outcome = execute(steps, setting.crew(ledger))
+        found = look()
+        review.expect(found.plan, errand.options.expect)
+        if desired.blueprint is not None and not found.plan.empty:
+            setting.driver.preflight(desired.blueprint, found.observation)
+        found = review.agree(found, errand.consent, look)
+
+        outcome = execute(found.plan, setting.crew(ledger))
         try:
-            if not outcome.complete:
-                raise verdict(outcome)
-            if errand.gate is not None and not steps.empty:
-                errand.gate()
+            _prove(found.plan, outcome, errand.gate)
         except PaictlError as failure:
-            unproven = outcome.complete
-            if unproven or (errand.options.rollback_on_failure and not isinstance(failure, Interrupted)):
+            if undo.is_owed(outcome, failure, errand.options):
                 undo.undo(setting, ledger, errand.options, failure)
             raise
-        release = ledger.record(desired, steps, observation, setting.stamp(errand.verb))
-        return Applied(steps, release, outcome)
+        release = ledger.record(desired, found.plan, found.observation, setting.stamp(errand.verb))
+        return Applied(found.plan, release, outcome)
+
+
+def _prove(done: Plan, outcome: Outcome, gate: Gate | None) -> None:
+    """Raise when a step was not done, or when what was done does not pass the gate."""
+    if not outcome.complete:
+        raise verdict(outcome)
+    if gate is not None and not done.empty:
+        gate()

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from paictl.engine.model import Plan, Step
+from paictl.engine.model import Observation, Plan, Step
 from paictl.errors import Refused, StalePlan
 
-__all__ = ["Consent", "agree", "expect"]
+__all__ = ["Consent", "Look", "agree", "expect"]
 
 Consent = Callable[[Plan], bool]
 """Shows the plan and asks. None where a verb takes it: nobody is asked (``--yes``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the target: what stands, and the plan that follows from it."""
+
+    observation: Observation
+    plan: Plan
 
 
 def expect(plan: Plan, reviewed: str) -> None:
@@ -23,16 +32,16 @@ def expect(plan: Plan, reviewed: str) -> None:
         )
 
 
-def agree(plan: Plan, consent: Consent | None, look_again: Callable[[], Plan]) -> Plan:
-    """Ask, and look again: people take their time, and the world moves meanwhile. Returns the plan as of now."""
-    if plan.empty or consent is None:
-        return plan
-    if not consent(plan):
+def agree(first: Look, consent: Consent | None, look: Callable[[], Look]) -> Look:
+    """Ask, and look again: people take their time, and the world moves meanwhile. Returns the look as of now."""
+    if first.plan.empty or consent is None:
+        return first
+    if not consent(first.plan):
         raise Refused("not confirmed; nothing was changed")
-    now = look_again()
-    if now.hash != plan.hash and not _no_more(plan, now):
+    now = look()
+    if now.plan.hash != first.plan.hash and not _no_more(first.plan, now.plan):
         raise StalePlan(
-            f"the plan changed while it was being reviewed:\n{_difference(plan, now)}",
+            f"the plan changed while it was being reviewed:\n{_difference(first.plan, now.plan)}",
             help="Review the new plan, and apply that one.",
         )
     return now

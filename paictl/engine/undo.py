@@ -8,18 +8,23 @@ from typing import NoReturn
 from paictl.engine.executor import execute
 from paictl.engine.intent import Desired, Options
 from paictl.engine.ledger import Ledger
-from paictl.engine.outcome import Release
+from paictl.engine.outcome import Outcome, Release
 from paictl.engine.planner import Question, plan
 from paictl.engine.setting import Setting
 from paictl.engine.verdict import summary, verdict
 from paictl.errors import Interrupted, PaictlError, PartlyApplied
 
-__all__ = ["desired_by", "undo"]
+__all__ = ["desired_by", "is_owed", "undo"]
 
 
 def desired_by(release: Release) -> Desired:
     """What a release asks for."""
     return Desired(tuple(release.resources), release.manifest, release.lock, release.runtime)
+
+
+def is_owed(outcome: Outcome, failure: PaictlError, options: Options) -> bool:
+    """What was all done and then not proven is always undone; what failed half-way only when asked, and never on Ctrl-C."""
+    return outcome.complete or (options.rollback_on_failure and not isinstance(failure, Interrupted))
 
 
 def undo(setting: Setting, ledger: Ledger, options: Options, failure: PaictlError) -> NoReturn:

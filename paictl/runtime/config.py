@@ -100,7 +100,7 @@ class GatewayConfig(_Config):
     routing: dict[str, list[str]] = Field(default_factory=dict, description="task -> models in order.")
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
     permissions: Permissions = Field(default_factory=Permissions)
-    release: str = Field(default="", description="A digest of everything that was applied; shown by /healthz.")
+    release: str = Field(default="", description="A digest of this configuration; shown by /healthz and /status.")
 
 
 class AgentConfig(_Config):
