@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -23,7 +23,7 @@ from paictl.runtime.gateway.work import Work
 __all__ = ["Conversing"]
 
 _BODY = 4 * 1024 * 1024
-_CLASSES: dict[str, ClassName] = {"public": "public", "internal": "internal", "private": "private"}
+_CLASSES: tuple[ClassName, ...] = get_args(ClassName)
 
 
 class _Part(BaseModel):
@@ -176,9 +176,12 @@ def _check_session(session: str) -> None:
 
 def _label(request: Request) -> ClassName | None:
     said = request.headers.get("x-paictl-class")
-    if said is not None and said not in _CLASSES:
-        raise ApiError(400, "invalid_class", f"X-Paictl-Class is one of {', '.join(_CLASSES)}")
-    return _CLASSES[said] if said is not None else None
+    if said is None:
+        return None
+    for known in _CLASSES:
+        if said == known:
+            return known
+    raise ApiError(400, "invalid_class", f"X-Paictl-Class is one of {', '.join(_CLASSES)}")
 
 
 async def _chain(first: dict[str, Any], rest: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from paictl.hosts import bracketed
 from paictl.runtime.gateway.egress import PinnedTransport
 
 __all__ = ["TcpAddress", "UnixAddress", "connect", "listen", "parse"]
@@ -81,16 +82,12 @@ def connect(endpoint: str, *, trusted: bool, timeout: httpx.Timeout) -> httpx.As
         base = (
             "http://localhost/v1"
             if isinstance(address, UnixAddress)
-            else f"http://{_bracket(address.host)}:{address.port}/v1"
+            else f"http://{bracketed(address.host)}:{address.port}/v1"
         )
         transport = httpx.AsyncHTTPTransport(uds=uds, verify=_no_tls(), limits=limits)
     return httpx.AsyncClient(
         base_url=base + "/", transport=transport, timeout=timeout, trust_env=False, follow_redirects=False
     )
-
-
-def _bracket(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _no_tls() -> ssl.SSLContext:
