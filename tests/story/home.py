@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Home:
         done = subprocess.run(
             [PAICTL, verb, *arguments],
             cwd=self.manifest.parent,
-            env=self._environment(),
+            env=self.surroundings(),
             capture_output=True,
             text=True,
             check=False,
@@ -77,13 +77,18 @@ class Home:
 
     def services(self) -> dict[str, psutil.Process]:
         """The programs themselves, by service, as the operating system has them."""
-        found = {}
+        return dict(self._programs())
+
+    def programs(self) -> list[str]:
+        """The service of each program that runs: twice, if two of it run."""
+        return [name for name, _ in self._programs()]
+
+    def _programs(self) -> Iterator[tuple[str, psutil.Process]]:
         for process in psutil.process_iter(["cmdline", "environ"]):
             line = process.info["cmdline"] or []
             module = next((part for part in line if part.startswith("paictl.runtime.") and "boot" not in part), None)
             if module and "bwrap" not in line[0] and self._is_ours(process):
-                found[line[line.index("--config") + 1].split("/")[1]] = process
-        return found
+                yield line[line.index("--config") + 1].split("/")[1], process
 
     def _is_ours(self, process: psutil.Process) -> bool:
         """Whether the supervisor of this home is among its ancestors."""
@@ -104,7 +109,8 @@ class Home:
         psutil.wait_procs(processes, timeout=10)
         shutil.rmtree(self.folder / "run" / "paictl", ignore_errors=True)
 
-    def _environment(self) -> dict[str, str]:
+    def surroundings(self) -> dict[str, str]:
+        """The environment in which everything is typed."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "PAICTL_"))}
         return {
             **kept,
