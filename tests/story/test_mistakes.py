@@ -121,6 +121,21 @@ def test_a_supervisor_that_is_killed_is_named_and_started_again(home: Home) -> N
     converges(home)
 
 
+@pytest.mark.promise(8, 10)
+def test_a_supervisor_killed_during_apply_fails_it_at_once_and_the_next_one_goes_on(home: Home) -> None:
+    home.run("destroy", "--yes")
+    run = begin(home, "apply", "--yes")
+    eventually(lambda: (home.root / "records" / "service" / "gateway.json").exists())
+    for supervisor in supervisors(home):
+        kill(supervisor)
+    said, _ = run.communicate(timeout=45)  # less than a service is waited for
+    assert run.returncode == 5, said
+    assert "supervisor" in said
+    assert "the next apply goes on from there" in said
+    assert "Traceback" not in said
+    converges(home)
+
+
 def test_after_a_power_cut_one_is_told_to_apply_again_even_with_the_state_lost(home: Home) -> None:
     home.switch_off()
     shutil.rmtree(home.folder / "state")

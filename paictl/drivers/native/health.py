@@ -25,7 +25,8 @@ _EACH_SECONDS = 15
 def service_health(layout: Layout, live: Live | None, name: str, check: Mapping[str, object], clock: Clock) -> Health:
     """One service's health. ``check``: ``address`` (empty: being alive is enough), ``path``, ``stable_seconds``."""
     if live is None:
-        return Health("unhealthy", "its supervisor is not running")
+        # Nothing starts it again but an apply: whoever waits for the service waits in vain.
+        return Health("unhealthy", "its supervisor is not running", terminal=True)
     program = live.programs.get(name)
     if program is None:
         return Health("unhealthy", "its supervisor does not know it")
