@@ -125,7 +125,7 @@ def test_a_supervisor_that_is_killed_is_named_and_started_again(home: Home) -> N
 def test_a_supervisor_killed_during_apply_fails_it_at_once_and_the_next_one_goes_on(home: Home) -> None:
     home.run("destroy", "--yes")
     run = begin(home, "apply", "--yes")
-    eventually(lambda: (home.root / "records" / "service" / "gateway.json").exists())
+    eventually((home.root / "records" / "service" / "gateway.json").exists)
     for supervisor in supervisors(home):
         kill(supervisor)
     said, _ = run.communicate(timeout=45)  # less than a service is waited for
