@@ -18,9 +18,13 @@ def pytest_configure() -> None:
     # Whoever starts the tests in the background of a script has Ctrl-C ignored, and every child would inherit that.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # How fast inputs are made is the machine's business, and it may be busy.
+    # How fast inputs are made is the machine's business, and it may be busy. Continuous integration tries the same inputs each
+    # time, so that it fails for what was changed; people look for new ones.
     hypothesis.settings.register_profile(
-        "paictl", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None
+        "paictl",
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        deadline=None,
+        derandomize=os.environ.get("CI") == "true",
     )
     hypothesis.settings.load_profile("paictl")
 

@@ -274,11 +274,17 @@ class _Case:
         return matches(self.resource.spec, label, self.label)
 
     def current(self) -> Observed:
-        """Of several that stand, the one to keep: the one that fits, else the one remembered, else the first by name."""
+        """Of several that stand, the one to keep: one with data, else the one that fits, else the one remembered."""
         remembered = self.record.instance if self.record is not None else ""
         return min(
             self.mine,
-            key=lambda one: (not self.fits(one.fingerprint), one.instance != remembered, one.instance, one.handle),
+            key=lambda one: (
+                not one.holds_data,
+                not self.fits(one.fingerprint),
+                one.instance != remembered,
+                one.instance,
+                one.handle,
+            ),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from paictl.drivers.fake import Thing
@@ -134,9 +134,14 @@ def _converges(before: list[_Node], after: list[_Node], meddlings: list[_Meddlin
         assert all(thing.spec == {"value": 7} for thing in theirs)
 
 
+_VOLUME = [_Node("volume/a", value=0, image=0, needs=frozenset(), beside=False)]
+
+
 @pytest.mark.promise(18)
 @settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 @given(_NODES, _NODES, _MEDDLINGS, _TROUBLES)
+# Of two that stand at a volume's address, the one with the data is the one to keep, whatever their labels say.
+@example(_VOLUME, _VOLUME, [_Meddling(0, "double"), _Meddling(0, "relabel")], [])
 def test_any_graph_any_world_and_any_failures_converge_within_two_applies(
     before: list[_Node], after: list[_Node], meddlings: list[_Meddling], troubles: list[_Trouble]
 ) -> None:
