@@ -1,7 +1,7 @@
 """Runs the test lanes, one line each at the end: ran with counts, or skipped with the reason and what would enable it.
 
-``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes. With ``CI=true`` a lane that can't run
-is a failure.
+``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes, and runs the others only when they have not
+passed at this very commit. With ``CI=true`` a lane that can't run is a failure.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from paictl.sandbox import namespaces
 
 # pytest's last line, such as `2 failed, 31 passed, 1 skipped in 12.34s`.
 _COUNTS = re.compile(r"^=* ?((?:[0-9]+ [a-z]+(?:, )?)+) in [0-9.]+s")
+
+
+_PASSED = Path(__file__).parent.parent / ".venv" / ".lanes-passed"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,36 @@ HEAVY = (
 )
 
 
+def person() -> int:
+    """The lanes for a person; that they passed is kept, with the commit."""
+    _PASSED.unlink(missing_ok=True)
+    failed = run(PERSON)
+    if not failed:
+        _PASSED.write_text(_commit(), encoding="ascii")
+    return failed
+
+
+def everything() -> int:
+    """All lanes, but those that passed at this commit already."""
+    commit = _commit()
+    if commit and _PASSED.exists() and _PASSED.read_text(encoding="ascii") == commit:
+        print(f"lanes {', '.join(lane.name for lane in PERSON)}: passed at {commit[:8]} already (make test)")
+        return run(HEAVY)
+    return person() | run(HEAVY)
+
+
+def _commit() -> str:
+    """The commit that the tree is exactly at; empty when something differs from it, or when nobody can tell."""
+    try:
+        dirty, head = (
+            subprocess.run(["git", *asked], capture_output=True, text=True, check=True).stdout.strip()
+            for asked in (("status", "--porcelain"), ("rev-parse", "HEAD"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return "" if dirty else head
+
+
 def run(lanes: tuple[Lane, ...]) -> int:
     """Run them all, even after a failure; 0 only when none failed and, under CI, none was skipped."""
     lines, failed = [], False
@@ -85,4 +119,4 @@ def _stream(command: tuple[str, ...]) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(PERSON + HEAVY if sys.argv[1:] == ["all"] else PERSON))
+    sys.exit(everything() if sys.argv[1:] == ["all"] else person())

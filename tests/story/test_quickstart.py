@@ -49,7 +49,6 @@ def test_a_service_that_is_killed_comes_back(home: Home, service: str) -> None:
     eventually(lambda: bool(home.json("status")["ready"]))
 
 
-@pytest.mark.promise(21)
 def test_what_was_told_once_is_known_after_a_restart_of_everything_and_what_was_for_one_conversation_is_not(
     home: Home,
 ) -> None:
