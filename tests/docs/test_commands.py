@@ -98,6 +98,6 @@ def test_no_page_but_the_readme_and_contributing_has_commands_in_blocks() -> Non
 
 
 def test_help_lists_every_verb_that_the_pages_name() -> None:
-    verbs = {command.split()[1] for command in INLINE} - {"--help"}
+    verbs = {verb for command in INLINE if not (verb := command.split()[1]).startswith("-")}
     listed = subprocess.run([PAICTL, "--help"], capture_output=True, text=True, check=True).stdout
     assert all(re.search(rf"^  {verb}\s", listed, re.MULTILINE) for verb in verbs)
