@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paictl.blueprint import agent, gateway, models
+from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.secrets import secret_files
 from paictl.blueprint.types import Blueprint, Host, RuntimePin
 from paictl.manifest.load import Manifest
@@ -22,13 +23,15 @@ __all__ = ["Resolved", "compile_blueprint"]
 class Resolved:
     """What a manifest alone does not say: what intent was resolved to on this target.
 
-    ``fingerprints`` are keyed ones of the declared secrets' values; ``threads`` is how many a local chat model may use.
+    ``fingerprints`` are keyed ones of the declared secrets' values; ``threads`` is how many a local chat model may use;
+    ``images`` are exact references of container images, by their names in the manifest.
     """
 
     runtime: RuntimePin
     models: Mapping[str, LockedModel] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
@@ -51,5 +54,6 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
             Host(name, host.address, host.user or "", host.port) for name, host in manifest.target_spec.hosts.items()
         ),
         namespace=manifest.target_spec.namespace or "",
+        base=pinned_reference(manifest, resolved.images, "base"),
         origin=manifest.origins.find(("metadata", "name")),
     )

@@ -23,6 +23,7 @@ __all__ = [
     "RuntimePin",
     "SecretFile",
     "Service",
+    "Upstream",
     "Volume",
     "Weights",
     "Wiring",
@@ -60,7 +61,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A rendered file, read-only for its service. ``content`` is JSON data (or text), with unresolved endpoint addresses."""
+    """A rendered file, read-only for its service. ``content`` is JSON data (or text), with unresolved endpoint addresses.
+
+    An empty path: the service has no such file.
+    """
 
     path: str
     content: Mapping[str, object] | str
@@ -68,7 +72,10 @@ class ConfigFile:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A directory that outlives its service. ``holds_data``: it is what the agent knows or is, and is never deleted in passing."""
+    """A directory that outlives its service. ``holds_data``: it is what the agent knows or is, and is never deleted in passing.
+
+    ``path`` is relative to the root; software of others may want an absolute one.
+    """
 
     name: str
     path: str
@@ -133,11 +140,33 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """Software of others, run from the image that its makers publish instead of from our runtime.
+
+    ``image`` is its name in the manifest's ``images``; ``reference`` what to run: ``HOST/NAME:TAG@sha256:…``, or ``sha256:…``
+    for one that only the target's engine has. ``command`` replaces the image's, ``entrypoint`` too when it is not empty.
+    ``environment`` holds no secret: these are files. It runs as user and group ``uid``; ``scratch`` are absolute paths it
+    may write to and lose. ``healthy`` is a command that exits 0 inside it when it is well.
+    """
+
+    image: str
+    reference: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    uid: int = 65532
+    scratch: tuple[str, ...] = ()
+    healthy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One program that has to run.
 
     ``module`` is what the runtime starts (``python -m MODULE --root ROOT --config CONFIG``). ``reaches`` names the
     ``SERVICE/ENDPOINT`` pairs it may talk to, ``egress`` the outside hosts; ``room`` says it has no network at all but those.
+    ``upstream``: it is not ours, and ``module`` is empty. ``gpus`` names whose graphics cards it is given, all of them:
+    ``nvidia``, or empty for none.
     """
 
     name: str
@@ -155,6 +184,8 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     needs: tuple[str, ...] = ()
     stop_seconds: float = 10.0
+    upstream: Upstream | None = None
+    gpus: str = ""
     origin: Span | None = None
 
     @property
@@ -198,7 +229,7 @@ class Blueprint:
     """Everything that has to stand on one target for one agent.
 
     ``hosts`` are the machines of a target that is reached over ssh; ``namespace`` is where it stands in a cluster, the
-    agent's name when empty.
+    agent's name when empty; ``base`` is the image that the runtime's own is built upon.
     """
 
     agent: str
@@ -212,6 +243,7 @@ class Blueprint:
     start_on_boot: bool = False
     hosts: tuple[Host, ...] = ()
     namespace: str = ""
+    base: str = ""
     origin: Span | None = None
 
     def service(self, name: str) -> Service:

@@ -49,8 +49,10 @@ def explain(path: str = "") -> Explained:
     shape: Shape = shape_of(Agent)
     said: list[str] = []
     field: FieldInfo | None = None
-    for part in [each for each in re.split(r"[.\[\]]+", path) if each]:
+    parts = [each for each in re.split(r"[.\[\]]+", path) if each]
+    while parts:
         here = _unlisted(shape)
+        part = _next(parts, here)
         below = here.child(part)
         if below is None:
             where = ".".join(said) or "the manifest"
@@ -61,6 +63,16 @@ def explain(path: str = "") -> Explained:
         field = field if is_name else below.field
         shape = below
     return _explained(".".join(said), shape, field)
+
+
+def _next(parts: list[str], shape: Shape) -> str:
+    """Take the first part off; two of them where a key itself has a dot in it, as llama.cpp has."""
+    mapping = shape.branch("mapping")
+    dotted = ".".join(parts[:2])
+    if mapping is not None and len(parts) > 1 and dotted in (mapping.names or ()):
+        del parts[:2]
+        return dotted
+    return parts.pop(0)
 
 
 def all_fields() -> tuple[Explained, ...]:

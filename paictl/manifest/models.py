@@ -6,7 +6,7 @@ the same types; so a description is written once. Unknown keys are errors; ``x-*
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,7 @@ from paictl.manifest.sections import (
     DriverName,
     Gateway,
     Host,
+    ImageName,
     Include,
     Memory,
     Metadata,
@@ -65,6 +66,7 @@ __all__ = [
     "Gateway",
     "Host",
     "Identity",
+    "ImageName",
     "Include",
     "Mcp",
     "Memory",
@@ -113,6 +115,13 @@ class Spec(Strict):
     )
     targets: dict[Name, Target] = Field(
         min_length=1, description="The places where it can live, by name.", examples=[{"laptop": {"driver": "native"}}]
+    )
+    images: dict[ImageName, Annotated[str, Field(min_length=1, pattern=r"^\S+$")]] = Field(
+        default_factory=dict,
+        description="Docker and Kubernetes: the container images to use in place of the published ones. base: what the "
+        "runtime's own is built upon (it has Python 3.11 or newer); registry: the host, or host/path, that all images not "
+        "named here come from.",
+        examples=[{"base": "registry.example.org/python:3.12-slim", "registry": "registry.example.org/mirror"}],
     )
     gateway: Gateway = Field(
         default_factory=Gateway.model_construct,

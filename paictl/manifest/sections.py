@@ -14,6 +14,7 @@ __all__ = [
     "DriverName",
     "Gateway",
     "Host",
+    "ImageName",
     "Include",
     "Memory",
     "Metadata",
@@ -36,6 +37,20 @@ __all__ = [
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", examples=["atlas"])]
 ClassName = Literal["public", "internal", "private"]
 DriverName = Literal["native", "docker", "kubernetes", "ansible", "fake"]
+ImageName = Literal[
+    "base",
+    "registry",
+    "llama.cpp",
+    "ollama",
+    "vllm",
+    "mlc-llm",
+    "whisper",
+    "qdrant",
+    "chroma",
+    "pgvector",
+    "temporal",
+    "n8n",
+]
 Sha256 = Annotated[str, Field(title="64 hexadecimal digits", pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", examples=["https://api.example.org"])]
 

@@ -1,0 +1,40 @@
+"""Which container images a manifest means: the published ones, by the tags known to this paictl, or those it names instead. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paictl.manifest.load import Manifest
+
+__all__ = ["PUBLISHED", "image_reference", "pinned_reference"]
+
+PUBLISHED: Mapping[str, str] = {
+    "base": "docker.io/library/python:3.11-slim-bookworm",
+    "llama.cpp": "ghcr.io/ggml-org/llama.cpp:server",
+    "ollama": "docker.io/ollama/ollama:latest",
+    "vllm": "docker.io/vllm/vllm-openai:latest",
+    "mlc-llm": "docker.io/mlcai/mlc-llm:latest",
+    "whisper": "ghcr.io/ggml-org/whisper.cpp:main",
+    "qdrant": "docker.io/qdrant/qdrant:latest",
+    "chroma": "docker.io/chromadb/chroma:latest",
+    "pgvector": "docker.io/pgvector/pgvector:pg17",
+    "temporal": "docker.io/temporalio/auto-setup:latest",
+    "n8n": "docker.io/n8nio/n8n:latest",
+}
+"""Where each is published. A tag only says where to begin: what runs is the digest that ``agent.lock`` keeps."""
+
+
+def image_reference(manifest: Manifest, name: str) -> str:
+    """What to ask an engine or a registry for: the image that the manifest names, else the published one, by its registry."""
+    images = manifest.agent.spec.images
+    named = {str(key): value for key, value in images.items()}.get(name)
+    if named:
+        return named
+    published = PUBLISHED[name]
+    registry = {str(key): value for key, value in images.items()}.get("registry")
+    return f"{registry.rstrip('/')}/{published.partition('/')[2]}" if registry else published
+
+
+def pinned_reference(manifest: Manifest, locked: Mapping[str, str], name: str) -> str:
+    """The same with the digest from the lock, when there is one: it alone decides what runs."""
+    return locked.get(name) or image_reference(manifest, name)
