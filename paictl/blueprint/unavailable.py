@@ -13,7 +13,7 @@ from paictl.manifest.models import Spec
 
 __all__ = ["APPLIED_BY", "refuse_unavailable", "unavailable"]
 
-APPLIED_BY = frozenset({"native", "fake"})
+APPLIED_BY = frozenset({"native", "docker", "fake"})
 """The drivers that apply today; the others render."""
 
 _Path = tuple[str, ...]

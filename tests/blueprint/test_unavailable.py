@@ -53,7 +53,7 @@ def test_the_quickstart_asks_for_nothing_that_is_missing() -> None:
     assert unavailable(load([QUICKSTART], env={}), "native") == []
 
 
-@pytest.mark.parametrize("driver", ["docker", "kubernetes", "ansible"])
+@pytest.mark.parametrize("driver", ["kubernetes", "ansible"])
 def test_a_driver_that_only_renders_says_so_at_its_target(driver: str) -> None:
     (found,) = unavailable(load([QUICKSTART], env={}), driver)
     assert "render" in found.help
