@@ -78,10 +78,10 @@ def test_a_signal_ends_an_apply_consistently(world: World, number: signal.Signal
 
 
 def test_timeout_gives_up_part_way_with_exit_code_5(world: World) -> None:
-    with hanging(world, "--timeout", "2s") as process:
+    with hanging(world, "--timeout", "5s") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 5
-    assert "gave up after 2 s" in json.loads(err)["error"]["summary"]
+    assert "gave up after 5 s" in json.loads(err)["error"]["summary"]
     assert json.loads(out.splitlines()[-1])["ok"] is False
     assert recovered(world)
 

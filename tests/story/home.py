@@ -5,26 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests.ports import free_port
+
 PAICTL = str(Path(sys.executable).with_name("paictl"))
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -84,7 +78,7 @@ class Home:
         return [name for name, _ in self._programs()]
 
     def _programs(self) -> Iterator[tuple[str, psutil.Process]]:
-        for process in psutil.process_iter(["cmdline", "environ"]):
+        for process in psutil.process_iter(["cmdline"]):
             line = process.info["cmdline"] or []
             module = next((part for part in line if part.startswith("paictl.runtime.") and "boot" not in part), None)
             if module and "bwrap" not in line[0] and self._is_ours(process):
@@ -103,10 +97,11 @@ class Home:
 
     def switch_off(self) -> None:
         """What a power cut leaves: no process, nothing on tmpfs."""
-        processes = self.everything()
-        for process in processes:
-            _kill(process)
-        psutil.wait_procs(processes, timeout=10)
+        # Again until nothing is left: what starts others may have done so after one had looked.
+        while processes := self.everything():
+            for process in processes:
+                kill(process)
+            psutil.wait_procs(processes, timeout=10)
         shutil.rmtree(self.folder / "run" / "paictl", ignore_errors=True)
 
     def surroundings(self) -> dict[str, str]:
@@ -124,24 +119,10 @@ class Home:
         }
 
 
-def eventually(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait for something that must become true; fails when it does not within that time."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
-
-
 def kill(process: psutil.Process) -> None:
-    """``kill -9``."""
-    process.send_signal(signal.SIGKILL)
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
+    """``kill -9``; one that has ended by itself is as dead."""
+    with suppress(psutil.NoSuchProcess):
         process.kill()
-    except psutil.NoSuchProcess:
-        return
 
 
 def _line(process: psutil.Process) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.story.home import PAICTL, Home, eventually, kill
+from tests.story.home import PAICTL, Home, kill
+from tests.waiting import until
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("story")]
 
@@ -35,8 +36,11 @@ def begin(home: Home, verb: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def supervisors(home: Home) -> list[psutil.Process]:
+    """One, or none; a child that it has just forked looks like it until it becomes a service, and is not counted."""
     config = str(home.root / "supervisor" / "supervisord.conf")
-    return [one for one in psutil.process_iter(["cmdline"]) if config in (one.info["cmdline"] or [])]
+    found = [one for one in psutil.process_iter(["cmdline", "ppid"]) if config in (one.info["cmdline"] or [])]
+    pids = {one.pid for one in found}
+    return [one for one in found if one.info["ppid"] not in pids]
 
 
 def converges(home: Home) -> None:
@@ -68,11 +72,14 @@ def test_a_taken_port_is_named_with_its_process_before_anything_starts(home: Hom
 @pytest.mark.promise(10, 16)
 def test_impatience_in_the_first_apply_is_told_and_the_next_one_goes_on(home: Home) -> None:
     first = begin(home, "apply", "--yes")
-    eventually(lambda: bool(supervisors(home)))
+    until(lambda: bool(supervisors(home)), "the supervisor runs", 60)
+    # Held in its middle, so that it doesn't get to its end while the others are being typed.
+    first.send_signal(signal.SIGSTOP)
     second = home.run("apply", "--yes", code=4)
     assert f"process {first.pid}, since" in second.stderr
     assert f"process {first.pid}, since" in home.run("status").stdout
     first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGCONT)
     said, _ = first.communicate(timeout=120)
     assert first.returncode == 130, said
     assert "Traceback" not in said
@@ -125,7 +132,7 @@ def test_a_supervisor_that_is_killed_is_named_and_started_again(home: Home) -> N
 def test_a_supervisor_killed_during_apply_fails_it_at_once_and_the_next_one_goes_on(home: Home) -> None:
     home.run("destroy", "--yes")
     run = begin(home, "apply", "--yes")
-    eventually((home.root / "records" / "service" / "gateway.json").exists)
+    until((home.root / "records" / "service" / "gateway.json").exists, "the gateway is being started", 60)
     for supervisor in supervisors(home):
         kill(supervisor)
     said, _ = run.communicate(timeout=45)  # less than a service is waited for

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.story.home import Home, eventually, kill
+from tests.story.home import Home, kill
+from tests.waiting import until
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("story")]
 
@@ -46,8 +47,8 @@ def test_a_service_that_is_killed_comes_back(home: Home, service: str) -> None:
     killed = home.services()[service]
     kill(killed)
     # One look decides: between two the process of the first may be gone again.
-    eventually(lambda: home.services().get(service, killed).pid != killed.pid)
-    eventually(lambda: bool(home.json("status")["ready"]))
+    until(lambda: home.services().get(service, killed).pid != killed.pid, f"{service} runs again", 60)
+    until(lambda: bool(home.json("status")["ready"]), "everything is ready", 60)
 
 
 def test_what_was_told_once_is_known_after_a_restart_of_everything_and_what_was_for_one_conversation_is_not(
@@ -57,7 +58,7 @@ def test_what_was_told_once_is_known_after_a_restart_of_everything_and_what_was_
     home.chat("For this conversation only: the code word is Zebra.")
     for process in home.services().values():
         kill(process)
-    eventually(lambda: bool(home.json("status")["ready"]))
+    until(lambda: bool(home.json("status")["ready"]), "everything is ready", 60)
     assert "ines" in home.chat("What is my sister's name?").lower()
     home.switch_off()
     assert home.everything() == []

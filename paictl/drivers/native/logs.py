@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO
 
 from paictl.clock import Clock
 
@@ -23,26 +25,39 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 def follow(path: Path, clock: Clock) -> Generator[str]:
     """Every line written from now on, through turning over, until the caller has enough."""
-    handle = path.open("rb") if path.exists() else None
+    handle = _successor(path, None)
     if handle:
         handle.seek(0, 2)
     rest = b""
     try:
         while True:
             chunk = handle.read(_CHUNK) if handle else b""
-            if chunk:
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from (_text(line) for line in lines)
-                continue
-            if path.exists() and (handle is None or not path.samefile(f"/proc/self/fd/{handle.fileno()}")):
+            successor = None if chunk else _successor(path, handle)
+            if successor:
                 if handle:
+                    # What was written after the end had been reached and before the file was turned over.
+                    chunk = handle.read()
                     handle.close()
-                handle = path.open("rb")
-                continue
-            clock.sleep(_POLL_SECONDS)
+                handle = successor
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (_text(line) for line in lines)
+            if not chunk and not successor:
+                clock.sleep(_POLL_SECONDS)
     finally:
         if handle:
             handle.close()
+
+
+def _successor(path: Path, handle: BinaryIO | None) -> BinaryIO | None:
+    """The file that is there now, opened, when it is another than the open one."""
+    try:
+        found = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if handle is None or not os.path.sameopenfile(found.fileno(), handle.fileno()):
+        return found
+    found.close()
+    return None
 
 
 def _tail(path: Path, count: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from paictl.blueprint.types import (
 from paictl.clock import SystemClock
 from paictl.drivers.native import NativeDriver
 from paictl.drivers.native.layout import Layout
-from paictl.drivers.native.processes import end, marked
+from paictl.drivers.native.processes import Process, end, marked
 from paictl.drivers.native.venvs import add_code, cached, make_environment
 from paictl.engine.driver import Scope
 from paictl.engine.intent import Desired, Options
@@ -36,6 +36,7 @@ from paictl.engine.model import Action, DataEffect, Health, Observed, Resource, 
 from paictl.engine.reconciler import Reconciler
 from paictl.errors import PaictlError
 from paictl.events import Event, ignore
+from tests.ports import free_port
 
 TRIAL = "paictl_trial"
 PIN = RuntimePin("test", "7e57" * 16)
@@ -167,6 +168,17 @@ class World:
     def pid(self, service: str) -> int:
         return int(self.observed(f"service/{service}").handle.partition(":")[0] or 0)
 
+    def kill(self, address: str) -> int:
+        """``kill -9`` of the process behind a service or the supervisor; its pid."""
+        pid = int(self.observed(address).handle.partition(":")[0] or 0)
+        assert pid, f"{address} does not run"  # pid 0 would be the tests themselves
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def supervisors(self) -> list[Process]:
+        """The supervisors among the agent's processes; what ends while one looks is none."""
+        return [one for one in marked(self.layout) if b"supervisord" in _command(one.pid)]
+
     def config(self, service: str, **content: object) -> None:
         """Change a service's configuration in the blueprint."""
         services = tuple(
@@ -178,15 +190,16 @@ class World:
         self.blueprint = replace(self.blueprint, services=services)
 
 
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def _mapping(content: object) -> dict[str, object]:
     assert isinstance(content, dict)
     return content
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def small_blueprint(*, unconfined: bool, port: int) -> Blueprint:

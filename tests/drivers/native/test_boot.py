@@ -96,11 +96,15 @@ def test_what_the_unit_runs_brings_generated_secrets_and_services_back(booting: 
 def test_a_service_whose_secret_is_gone_says_so_in_its_log(world: World) -> None:
     world.stand_up()
     (world.layout.secrets / "declared").unlink()
-    os.kill(world.pid("door"), 9)
-    until(lambda: "run `paictl apply`" in world.driver.probe(world.resource("service/door")).detail, "it is said")
-    assert (
-        "secrets/declared is not on this machine any more" in world.driver.probe(world.resource("service/door")).detail
-    )
+    world.kill("service/door")
+    said: list[str] = []
+
+    def told() -> bool:
+        said.append(world.driver.probe(world.resource("service/door")).detail)
+        return "run `paictl apply`" in said[-1]
+
+    until(told, "it is said")
+    assert "secrets/declared is not on this machine any more" in said[-1]
 
 
 def test_a_generated_secret_that_vanished_comes_back_with_the_next_start(world: World) -> None:
@@ -109,6 +113,6 @@ def test_a_generated_secret_that_vanished_comes_back_with_the_next_start(world: 
     token = world.layout.secrets / "token"
     value = token.read_bytes()
     token.unlink()
-    os.kill(world.pid("inner"), 9)
+    world.kill("service/inner")
     until(token.exists, "it is back")
     assert token.read_bytes() == value

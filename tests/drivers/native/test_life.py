@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import shutil
@@ -84,8 +85,7 @@ def test_a_changed_configuration_restarts_its_service_and_no_other(world: World)
 def test_a_killed_service_comes_back_however_often(world: World, service: str) -> None:
     world.stand_up()
     for _ in range(3):
-        killed = world.pid(service)
-        os.kill(killed, signal.SIGKILL)
+        killed = world.kill(f"service/{service}")
         until(lambda: world.pid(service) not in {0, killed}, f"{service} runs again")  # noqa: B023 - called at once
         until(healthy(world, service), f"{service} is healthy again")
 
@@ -93,8 +93,7 @@ def test_a_killed_service_comes_back_however_often(world: World, service: str) -
 @pytest.mark.real
 def test_a_killed_service_comes_back_in_its_room_with_nothing_left_of_the_old_one(confined: World) -> None:
     confined.stand_up()
-    killed = confined.pid("inner")
-    os.kill(killed, signal.SIGKILL)
+    killed = confined.kill("service/inner")
     until(lambda: confined.pid("inner") not in {0, killed}, "inner runs again")
     until(healthy(confined, "inner"), "inner is healthy again")
     assert _starts(confined) == 2
@@ -103,8 +102,7 @@ def test_a_killed_service_comes_back_in_its_room_with_nothing_left_of_the_old_on
 @pytest.mark.promise(14)
 def test_a_killed_supervisor_takes_its_services_along_and_the_next_apply_brings_all_back(world: World) -> None:
     world.stand_up()
-    supervisor = int(world.observed("supervisor/main").handle.partition(":")[0])
-    os.kill(supervisor, signal.SIGKILL)
+    world.kill("supervisor/main")
     until(lambda: not marked(world.layout), "nothing of the agent runs on unwatched")
     assert world.observed("supervisor/main").health.state == "unhealthy"
     assert "service/inner" in world.differences()
@@ -118,7 +116,7 @@ def test_what_outlived_a_killed_supervisor_is_ended_before_a_new_one_starts(worl
     stray = subprocess.Popen(["sleep", "600"], env={"PAICTL_MARK": world.layout.mark}, start_new_session=True)
     stranger = subprocess.Popen(["sleep", "600"], env={"PAICTL_MARK": "0" * 16}, start_new_session=True)
     try:
-        os.kill(int(world.observed("supervisor/main").handle.partition(":")[0]), signal.SIGKILL)
+        world.kill("supervisor/main")
         until(lambda: len(marked(world.layout)) == 1, "only the stray is left")
         world.make(world.resource("supervisor/main"))
         assert stray.poll() is not None
@@ -147,8 +145,7 @@ def test_a_supervisor_whose_socket_was_deleted_is_replaced_and_not_joined_by_a_s
     world.layout.socket.unlink()
     world.stand_up()
     assert world.differences() == []
-    supervisors = [one for one in marked(world.layout) if "supervisord" in " ".join(psutil.Process(one.pid).cmdline())]
-    assert len(supervisors) == 1
+    until(lambda: len(world.supervisors()) == 1, "there is one supervisor")
 
 
 @pytest.mark.promise(4)
@@ -202,7 +199,8 @@ def test_the_agent_outlives_the_terminal_it_was_applied_from(world: World, tmp_p
         shell.wait(timeout=10)
     assert world.differences() == []
     for process in marked(world.layout):
-        assert not [one for one in psutil.Process(process.pid).open_files() if one.path.startswith("/dev/pts")]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            assert not [one for one in psutil.Process(process.pid).open_files() if one.path.startswith("/dev/pts")]
 
 
 def _own_terminal(terminal: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from paictl.clock import ManualClock, SystemClock
+from paictl.clock import ManualClock
+from paictl.drivers.native import logs
 from paictl.drivers.native.logs import follow, last_lines
 
 
@@ -36,21 +38,47 @@ def test_what_is_not_text_does_not_stop_the_log(tmp_path: Path) -> None:
 def test_following_shows_new_lines_also_after_the_file_was_turned_over(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     log.write_text("old\n")
-    lines = follow(log, SystemClock())
 
-    def write() -> None:
+    def begin() -> None:
         with log.open("a") as file:
             file.write("one\ntw")
-            file.flush()
+
+    def end() -> None:
+        with log.open("a") as file:
             file.write("o\n")
         log.rename(log.with_name("agent.log.1"))
         log.write_text("three\n")
 
-    writer = threading.Timer(0.3, write)
-    writer.start()
+    writes = iter((begin, end))
+
+    class Clock(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            next(writes)()
+
+    lines = follow(log, Clock())
     assert [next(lines) for _ in range(3)] == ["one", "two", "three"]
-    writer.join()
     lines.close()
+
+
+def test_what_is_written_just_before_the_file_is_turned_over_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "agent.log"
+    log.write_text("old\n")
+    successor, looks = logs._successor, []
+
+    def at_the_worst_moment(path: Path, handle: BinaryIO | None) -> BinaryIO | None:
+        looks.append(handle)
+        if handle and len(looks) == 2:
+            with log.open("a") as file:
+                file.write("last\n")
+            log.rename(log.with_name("agent.log.1"))
+            log.write_text("first\n")
+        return successor(path, handle)
+
+    monkeypatch.setattr(logs, "_successor", at_the_worst_moment)
+    assert list(islice(follow(log, ManualClock()), 2)) == ["last", "first"]
 
 
 def test_following_a_log_that_does_not_exist_yet_waits_for_it(tmp_path: Path) -> None:

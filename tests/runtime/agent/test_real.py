@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.runtime.agent.gateway import until
 from tests.runtime.conftest import Weights
 
@@ -96,9 +96,7 @@ def chain(weights: Weights) -> Iterator[Chain]:
         (root / "models/tokenizer.json").symlink_to(weights.tokenizer)
         for name, value in (("gateway-token", OWNER_TOKEN), ("agent-token", "a" * 32), ("checkpoint-key", "c" * 32)):
             (root / "secrets" / name).write_text(value)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         for service, config in _configurations(port).items():
             (root / "config" / f"{service}.json").write_text(json.dumps(config))
         chain = Chain(root, port)

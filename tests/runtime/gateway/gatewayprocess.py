@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.ports import free_port
 from tests.runtime.gateway.upstream import DIMENSION, eventually
 
 OWNER_TOKEN = "owner-token-0123456789abcdef"
@@ -27,12 +27,6 @@ SPACES: dict[str, Any] = {
     "home": {"class": "internal", "retain": "365d"},
     "session": {"class": "private", "retain": "session"},
 }
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def local_model(endpoint: str, task: str = "chat", **more: Any) -> dict[str, Any]:

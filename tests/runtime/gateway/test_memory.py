@@ -252,7 +252,7 @@ def test_a_database_that_is_damaged_is_named_and_left_alone(start_gateway: Start
     damaged.write_bytes(b"not a database" * 1000)
     gateway.launch()
     assert gateway.process is not None
-    assert gateway.process.wait(15) == 1
+    assert gateway.process.wait(30) == 1
     assert "memory.db can't be opened" in gateway.log
     assert "Traceback" not in gateway.log
     assert damaged.read_bytes() == b"not a database" * 1000

@@ -135,7 +135,7 @@ def test_a_port_that_is_taken_is_named_and_nothing_starts(start_gateway: StartGa
     with socket.create_server(("127.0.0.1", gateway.port)):
         gateway.launch()
         assert gateway.process is not None
-        assert gateway.process.wait(15) == 1
+        assert gateway.process.wait(30) == 1
     assert "Address already in use" in gateway.log
     assert "Traceback" not in gateway.log
     assert not gateway.data.exists()
@@ -180,7 +180,7 @@ def test_it_ends_in_order_on_a_signal_also_with_a_poll_open(gateway: GatewayProc
         process = gateway.process
         assert process is not None
         process.terminate()
-        assert process.wait(4) == 0
+        assert process.wait(20) == 0  # the poll would last 30
         polling.join(5)
     assert "Traceback" not in gateway.log
 

@@ -156,7 +156,7 @@ def running(path: str | None = None) -> Iterator[Upstream]:
         thread.join(5)
 
 
-def eventually(holds: Callable[[], object], seconds: float = 15.0) -> None:
+def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until it holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not holds():
