@@ -20,10 +20,16 @@ _LOG_LINES = 15
 _FAILURES = 3
 # A start that fails takes at most the supervisor's ten seconds and the pause before the next.
 _EACH_SECONDS = 15
+# A gateway lets nobody without a token as far as to learn that there is no such page.
+_NOT_UNDERSTOOD = frozenset({401, 404})
 
 
 def service_health(layout: Layout, live: Live | None, name: str, check: Mapping[str, object], clock: Clock) -> Health:
-    """One service's health. ``check``: ``address`` (empty: being alive is enough), ``path``, ``stable_seconds``."""
+    """One service's health.
+
+    ``check``: ``address`` (empty: being alive is enough), ``path``, ``stable_seconds``; ``witness`` says that the address is
+    another service's.
+    """
     if live is None:
         # Nothing starts it again but an apply: whoever waits for the service waits in vain.
         return Health("unhealthy", "its supervisor is not running", terminal=True)
@@ -32,11 +38,15 @@ def service_health(layout: Layout, live: Live | None, name: str, check: Mapping[
         return Health("unhealthy", "its supervisor does not know it")
     if program.state not in {"STARTING", "RUNNING"}:
         return _not_running(layout, program)
+    alive = _alive(program, float(str(check.get("stable_seconds", 0))), clock)
     if not check.get("address"):
-        alive = clock.now().timestamp() - program.started
-        stable = float(str(check.get("stable_seconds", 0)))
-        return Health("healthy") if alive >= stable else Health("starting", "it has just started")
-    return tell(layout.root, str(check["address"]), str(check["path"]))
+        return alive
+    return tell(layout.root, str(check["address"]), str(check["path"]), alive if check.get("witness") else None)
+
+
+def _alive(program: Program, stable: float, clock: Clock) -> Health:
+    seconds = clock.now().timestamp() - program.started
+    return Health("healthy") if seconds >= stable else _starting("it has just started")
 
 
 def _not_running(layout: Layout, program: Program) -> Health:
@@ -52,8 +62,11 @@ def _not_running(layout: Layout, program: Program) -> Health:
             return Health("unhealthy", "it was stopped")
 
 
-def tell(root: Path, address: str, path: str) -> Health:
-    """What ``GET path`` at a wired address answers: 200 is healthy, anything else is not yet."""
+def tell(root: Path, address: str, path: str, otherwise: Health | None = None) -> Health:
+    """What ``GET path`` at a wired address answers: 200 is healthy, anything else is not yet.
+
+    ``otherwise`` counts where whoever is asked doesn't know the question: the lock may pin a runtime from before it.
+    """
     scheme, _, place = address.partition(":")
     unix = scheme == "unix"
     connection = (
@@ -66,6 +79,8 @@ def tell(root: Path, address: str, path: str) -> Health:
         return _starting(f"{address} does not answer: {error}")
     finally:
         connection.close()
+    if otherwise is not None and status in _NOT_UNDERSTOOD:
+        return otherwise
     return Health("healthy") if status == 200 else _starting(f"{address}{path} answers {status}")
 
 

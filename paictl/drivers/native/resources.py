@@ -151,7 +151,13 @@ class _Graph:
         check = service.health
         asked = f"{service.name}/{check.endpoint}" if check.endpoint else check.witness
         address = by_sockets(self.blueprint)(*asked.split("/", 1)) if asked else ""
-        return {"address": address, "path": check.path, "stable_seconds": check.stable_seconds}
+        witness = bool(check.witness) and not check.endpoint
+        return {
+            "address": address,
+            "path": check.path,
+            "stable_seconds": check.stable_seconds,
+            **({"witness": True} if witness else {}),
+        }
 
     def _url(self, service: Service) -> str:
         for endpoint in service.endpoints:

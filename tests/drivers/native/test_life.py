@@ -234,6 +234,25 @@ def test_a_service_that_answers_with_an_error_is_not_healthy(world: World) -> No
     assert world.observed("service/inner").health.state == "starting"
 
 
+@pytest.mark.parametrize("answer", [200, 404, 401, 503])
+def test_whom_another_knows_is_as_well_as_that_one_says_and_alive_is_enough_where_it_was_never_taught_to_say(
+    world: World, answer: int
+) -> None:
+    door, inner, room = world.blueprint.services
+    room = replace(room, health=replace(room.health, path="/healthz/room", witness="inner/http"))
+    world.blueprint = replace(world.blueprint, services=(door, inner, room))
+    world.config("inner", answers={"/healthz/room": answer})
+    for address in [str(one.address) for one in world.resources() if str(one.address) != "service/room"]:
+        world.make(world.resource(address))
+    world.wait(world.resource("service/inner"))
+    world.make(world.resource("service/room"))
+    asked = world.resource("service/room")
+    if answer == 503:
+        until(lambda: "/healthz/room answers 503" in world.driver.probe(asked).detail, "the witness says no")
+    else:
+        world.wait(asked)
+
+
 @pytest.mark.promise(12)
 def test_destroy_leaves_no_process_no_secret_and_no_unit_and_keeps_the_data(world: World) -> None:
     world.blueprint = replace(world.blueprint, start_on_boot=True)

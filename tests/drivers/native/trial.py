@@ -33,7 +33,8 @@ class _Handler(BaseHTTPRequestHandler):
             "config": self.config,
             "secrets": sorted(one.name for one in Path("secrets").iterdir()),
         }
-        self.send_response(int(self.config.get("status", 200)))
+        answers = self.config.get("answers", {})
+        self.send_response(int(answers.get(self.path, self.config.get("status", 200))))
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
 
