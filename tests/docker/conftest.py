@@ -1,0 +1,39 @@
+"""The fixtures of every test that needs a Docker engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import docker
+import pytest
+
+from tests.docker import engine as engines
+
+
+@dataclass(frozen=True)
+class Reached:
+    """An engine that answers: its address, for ``DOCKER_HOST`` or a manifest, and a client of it."""
+
+    host: str
+    api: docker.APIClient
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Reached]:
+    """The engine of this session. With one of our own, the tests are in its network from here on: 127.0.0.1 has the ports."""
+    if reason := engines.lacking():
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    held = engines.lease()
+    try:
+        with held.engine.entered() if held.engine else nullcontext():
+            client = docker.APIClient(base_url=held.host, version="auto", timeout=120)
+            yield Reached(held.host, client)
+            client.close()
+    finally:
+        left = held.close()
+    assert not left, f"left behind on the engine: {', '.join(left)}"
