@@ -17,8 +17,8 @@ import apsw
 from bench.table import Row, render
 from paictl.manifest.models import Space
 from paictl.runtime.gateway.memory import records
-from paictl.runtime.gateway.memory.port import NewRecord, Scope
-from paictl.runtime.gateway.memory.service import Embedding, Memory
+from paictl.runtime.gateway.memory.port import Embedding, NewRecord, Scope
+from paictl.runtime.gateway.memory.service import Memory
 from paictl.runtime.gateway.memory.vectors import SqliteVectors
 
 __all__ = ["run"]
@@ -61,25 +61,27 @@ async def _measure(path: Path) -> list[tuple[float, float]]:
         found = await memory.recall(sentence, [space], "", 10, None)
         took.append(((time.process_time() - cpu) * 1000, (time.perf_counter() - wall) * 1000))
         assert len(found) == 10
-    memory.close()
+    await memory.close()
     return took
 
 
 async def _fill(memory: Memory, numbers: random.Random) -> None:
+    present = memory._indexing._open
+    assert present is not None
+    assert isinstance(present.index, SqliteVectors)
     for start in range(0, _MEMORIES, _BATCH):
-        await memory._database.run(_add_batch, memory._index, range(start, start + _BATCH), numbers)
-    await memory._catch_up()
+        await memory._database.run(_add_batch, present.index, range(start, start + _BATCH), numbers)
+    await memory._indexing.catch_up()
 
 
-def _add_batch(connection: apsw.Connection, index: SqliteVectors | None, batch: range, numbers: random.Random) -> None:
-    assert index is not None
+def _add_batch(connection: apsw.Connection, index: SqliteVectors, batch: range, numbers: random.Random) -> None:
     rows = []
     for number in batch:
         scope = Scope(f"space-{number % _SPACES}")
         record, _ = records._add(connection, NewRecord(f"{number} {_sentence(numbers, 20)}", scope))
         rows.append((record.number, scope, index._pack(_vector(numbers))))
     index._put(connection, rows)
-    records._indexed(connection, [row[0] for row in rows], "bench")
+    records._indexed(connection, [row[0] for row in rows], index.name)
 
 
 def _sentence(numbers: random.Random, words: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paictl.blueprint import agent, gateway, models
+from paictl.blueprint import agent, gateway, models, stores
 from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.secrets import secret_files
 from paictl.blueprint.types import Blueprint, Host, RuntimePin
@@ -38,14 +38,15 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
     """The blueprint of the manifest's chosen target. The same input gives the same blueprint, byte for byte."""
     servers = models.servers(manifest, resolved.models, resolved.threads)
     routes = models.routes(manifest, resolved.models)
-    door = gateway.gateway(manifest, routes)
+    store = stores.store(manifest, resolved.images)
+    door = gateway.gateway(manifest, routes, store)
     room = agent.agent(manifest, routes)
     return Blueprint(
         agent=manifest.agent.metadata.name,
         owner=manifest.agent.metadata.owner,
         target=manifest.target,
         runtime=resolved.runtime,
-        services=(*servers, door, room),
+        services=(*servers, *([store] if store else []), door, room),
         weights=models.weights(manifest, resolved.models),
         secrets=secret_files(manifest, door, room, resolved.fingerprints),
         unconfined=manifest.target_spec.unconfined,

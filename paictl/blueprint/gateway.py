@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from paictl.blueprint import stores
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Service, Volume
 from paictl.hosts import bracketed
 from paictl.manifest.load import Manifest
@@ -14,15 +15,19 @@ from paictl.manifest.load import Manifest
 __all__ = ["gateway"]
 
 _INNER_PORT = 8701
+_PORTS = {"https": 443, "postgresql": 5432, "postgres": 5432}
 
 
-def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> Service:
-    """The gateway's service; ``routes`` are the models it leads to."""
+def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]], store: Service | None = None) -> Service:
+    """The gateway's service; ``routes`` are the models it leads to, ``store`` keeps its vectors when it is one of ours."""
     spec = manifest.agent.spec
     endpoints = {name: str(route["endpoint"]) for name, route in routes.items()}
     ours = tuple(f"model-{name}/http" for name, endpoint in endpoints.items() if endpoint.startswith("endpoint://"))
     outside = {_place(endpoint) for endpoint in endpoints.values() if not endpoint.startswith("endpoint://")}
-    secrets = sorted({str(route["secret"]) for route in routes.values() if route.get("secret")})
+    vectors = stores.route(manifest)
+    if vectors and store is None:
+        outside.add(_place(str(vectors["endpoint"])))
+    secrets = sorted({str(route["secret"]) for route in (*routes.values(), vectors) if route.get("secret")})
     return Service(
         name="gateway",
         role="gateway",
@@ -34,10 +39,11 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> S
         ),
         volumes=(Volume("gateway", "data/gateway", origin=manifest.origins.find(("spec", "memory"))),),
         secrets=("gateway-token", "agent-token", *secrets),
-        reaches=ours,
+        reaches=(*ours, *([f"{store.name}/{store.endpoints[0].name}"] if store else [])),
         egress=tuple(sorted(outside)),
         room=False,
         health=HealthCheck(endpoint="http", path="/healthz"),
+        needs=(store.name,) if store else (),
         origin=manifest.origins.find(("spec", "gateway")),
     )
 
@@ -45,7 +51,7 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> S
 def _place(url: str) -> str:
     """``host:port`` of a URL, the scheme's own port where none is written: what a network policy needs."""
     parts = urlsplit(url)
-    return f"{bracketed(parts.hostname or '')}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return f"{bracketed(parts.hostname or '')}:{parts.port or _PORTS.get(parts.scheme, 80)}"
 
 
 def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
@@ -66,6 +72,7 @@ def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> di
         "routing": _routing(manifest, routes),
         "memory": {
             "embed": spec.memory.embed,
+            **({"store": stores.route(manifest)} if stores.route(manifest) else {}),
             "spaces": {name: space.model_dump(by_alias=True) for name, space in spec.memory.spaces.items()},
         },
         "permissions": spec.permissions.model_dump(),

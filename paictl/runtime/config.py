@@ -30,6 +30,7 @@ __all__ = [
     "MemoryConfig",
     "ModelRoute",
     "ScheduledWorkflow",
+    "StoreRoute",
     "load",
 ]
 
@@ -61,11 +62,24 @@ class ModelRoute(_Config):
     )
 
 
+class StoreRoute(_Config):
+    """Where the vectors are kept: beside the records (``embedded``), or on a server that never sees a text."""
+
+    engine: Literal["embedded", "pgvector", "chroma"] = "embedded"
+    endpoint: Endpoint = Field(default="", description="tcp:HOST:PORT of one of ours, or the URL of one that exists.")
+    managed: bool = Field(
+        default=True, description="Whether paictl runs it; of another's, only what is ours is touched."
+    )
+    secret: str | None = Field(default=None, description="The file under secrets/ that holds its password or token.")
+    hosts: list[str] = Field(default_factory=list, description="The only hosts that secret may be sent to.")
+
+
 class MemoryConfig(_Config):
     """The record store and its index."""
 
     path: str = Field(default="data/gateway/memory.db", description="The SQLite file.")
     embed: str | None = Field(default=None, description="The model that indexes by meaning.")
+    store: StoreRoute = Field(default_factory=StoreRoute)
     spaces: dict[str, Space] = Field(default_factory=dict)
 
 

@@ -11,7 +11,9 @@ from paictl.runtime.config import GatewayConfig
 from paictl.runtime.gateway.audit import AuditLog
 from paictl.runtime.gateway.identity import Identity, load_or_create
 from paictl.runtime.gateway.ledger import Ledger, limits
-from paictl.runtime.gateway.memory.service import Embedding, Memory
+from paictl.runtime.gateway.memory.port import Embedding
+from paictl.runtime.gateway.memory.service import Memory
+from paictl.runtime.gateway.memory.stores import vector_store
 from paictl.runtime.gateway.metrics import Metrics
 from paictl.runtime.gateway.policy import Policy, Verdict
 from paictl.runtime.gateway.routing import Conversations
@@ -55,7 +57,9 @@ class Door:
             audit=AuditLog(Path(config.audit), identity, metrics),
             policy=Policy(config.permissions, config.owner),
             ledger=Ledger(store.with_name("ledger.db"), limits(config.permissions.budget)),
-            memory=Memory(store, config.memory.spaces, _embedding(config, upstreams)),
+            memory=Memory(
+                store, config.memory.spaces, _embedding(config, upstreams), vector_store(config.memory.store)
+            ),
             upstreams=upstreams,
             conversations=Conversations(config.owner),
         )
@@ -66,7 +70,7 @@ class Door:
 
     async def close(self) -> None:
         await self.upstreams.close()
-        self.memory.close()
+        await self.memory.close()
         self.ledger.close()
         self.audit.close()
 
@@ -77,6 +81,7 @@ class Door:
             local = [name for name, route in self.config.models.items() if route.local]
             answers = await asyncio.gather(*(self.upstreams.answers(name) for name in local))
             found = [f"model {name}" for name, answered in zip(local, answers, strict=True) if not answered]
+            found += [f"memory store: {self.memory.problem}"] if self.memory.problem else []
             self._probed = (time.monotonic(), found)
         return found if self.work.ready else [*found, "agent"]
 

@@ -38,6 +38,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS records_once ON records (scope, digest);
 CREATE INDEX IF NOT EXISTS records_expiring ON records (expires) WHERE expires IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_session ON records (session) WHERE session != '';
 CREATE INDEX IF NOT EXISTS records_embedding ON records (embedding);
+CREATE TABLE IF NOT EXISTS owed (number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
 """
 _COLUMNS = "number, id, text, space, created"
@@ -45,7 +46,7 @@ _ANSWERS_KEPT_SECONDS = 30 * 86400
 
 
 class SqliteRecords:
-    """The store behind the port, and what only a store that shares its file with the index can offer."""
+    """The store behind the port. ``records.embedding`` names the index that holds a record's vector."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,7 +55,6 @@ class SqliteRecords:
         await self._database.run(lambda connection: connection.execute(_SCHEMA))
 
     async def retain(self, space: str, seconds: int | None) -> None:
-        """Apply a space's present retention to what it holds already."""
         await self._database.run(_retain, space, seconds)
 
     async def add(self, new: NewRecord) -> tuple[Record, bool]:
@@ -70,52 +70,53 @@ class SqliteRecords:
         return await self._database.run(_fetch, numbers, scopes)
 
     async def numbered(self, record_id: str, scopes: Sequence[Scope]) -> list[int]:
-        """The record of that id, if it is in these scopes."""
         query = f"SELECT number FROM records WHERE id = ? AND scope IN ({_marks(scopes)})"  # noqa: S608 - marks only
         return await self._database.run(_numbers, query, (record_id, *(scope.token for scope in scopes)))
 
     async def expired(self, now: float) -> list[int]:
-        """Records whose time is over."""
         return await self._database.run(_numbers, "SELECT number FROM records WHERE expires <= ?", (now,))
 
     async def of_session(self, session: str) -> list[int]:
-        """Everything that was remembered for one conversation only."""
         return await self._database.run(
             _numbers, "SELECT number FROM records WHERE session = ? AND session != ''", (session,)
         )
 
     async def existing(self, numbers: Sequence[int]) -> set[int]:
-        """Which of these records are still there."""
         query = f"SELECT number FROM records WHERE number IN ({_marks(numbers)})"  # noqa: S608 - marks only
         return set(await self._database.run(_numbers, query, tuple(numbers)))
 
-    async def erase(self, numbers: Sequence[int]) -> list[str]:
-        erased = await self._database.run(_erase, numbers)
+    async def erase(self, numbers: Sequence[int], *, owed: bool) -> list[str]:
+        erased = await self._database.run(_erase, numbers, owed=owed)
         if erased:
             await self._database.truncate_log()
         return erased
 
     async def prolong(self, session: str, expires: float) -> None:
-        """A conversation goes on, and so does what is remembered for it."""
         await self._database.run(_prolong, session, expires)
 
     async def counts(self) -> dict[str, int]:
         return await self._database.run(_counts, time.time())
 
-    async def unindexed(self, fingerprint: str, most: int) -> list[Unindexed]:
-        """Records that have no vector of this embedding."""
-        return await self._database.run(_unindexed, fingerprint, most)
+    async def unindexed(self, index: str, most: int) -> list[Unindexed]:
+        return await self._database.run(_unindexed, index, most)
 
-    async def indexed(self, numbers: Sequence[int], fingerprint: str) -> None:
-        """They have one now."""
-        await self._database.run(_indexed, numbers, fingerprint)
+    async def indexed(self, numbers: Sequence[int], index: str) -> None:
+        await self._database.run(_indexed, numbers, index)
+
+    async def indexed_count(self, index: str) -> int:
+        return (await self._database.run(_numbers, "SELECT count(*) FROM records WHERE embedding = ?", (index,)))[0]
+
+    async def owed(self) -> list[int]:
+        return await self._database.run(_numbers, "SELECT number FROM owed", ())
+
+    async def settled(self, numbers: Sequence[int]) -> None:
+        query = f"DELETE FROM owed WHERE number IN ({_marks(numbers)}) RETURNING number"  # noqa: S608 - marks only
+        await self._database.run(_numbers, query, tuple(numbers))
 
     async def answered(self, key: str) -> dict[str, object] | None:
-        """What a writing call with that idempotency key was answered."""
         return await self._database.run(_answered, key)
 
     async def keep_answer(self, key: str, answer: dict[str, object]) -> None:
-        """Keep it for a month; it holds ids, never text."""
         await self._database.run(_keep_answer, key, json.dumps(answer))
 
 
@@ -153,7 +154,7 @@ def _fetch(connection: apsw.Connection, numbers: Sequence[int], scopes: Sequence
     return {row[0]: Record(*row) for row in connection.execute(query, bindings)}
 
 
-def _erase(connection: apsw.Connection, numbers: Sequence[int]) -> list[str]:
+def _erase(connection: apsw.Connection, numbers: Sequence[int], *, owed: bool) -> list[str]:
     erased: list[str] = []
     for number in numbers:
         row = connection.execute("SELECT id, text, space, session FROM records WHERE number = ?", (number,)).fetchone()
@@ -161,6 +162,8 @@ def _erase(connection: apsw.Connection, numbers: Sequence[int]) -> list[str]:
             words.remove(connection, number, str(row[1]), Scope(str(row[2]), str(row[3])))
             connection.execute("DELETE FROM records WHERE number = ?", (number,))
             erased.append(str(row[0]))
+    if owed:
+        connection.executemany("INSERT OR IGNORE INTO owed VALUES (?)", [(number,) for number in numbers])
     return erased
 
 
@@ -178,13 +181,13 @@ def _counts(connection: apsw.Connection, now: float) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query, (now,))}
 
 
-def _unindexed(connection: apsw.Connection, fingerprint: str, most: int) -> list[Unindexed]:
+def _unindexed(connection: apsw.Connection, index: str, most: int) -> list[Unindexed]:
     query = "SELECT number, text, space, session FROM records WHERE embedding != ? ORDER BY number LIMIT ?"
-    return [Unindexed(row[0], row[1], Scope(row[2], row[3])) for row in connection.execute(query, (fingerprint, most))]
+    return [Unindexed(row[0], row[1], Scope(row[2], row[3])) for row in connection.execute(query, (index, most))]
 
 
-def _indexed(connection: apsw.Connection, numbers: Sequence[int], fingerprint: str) -> None:
-    rows = [(fingerprint, number) for number in numbers]
+def _indexed(connection: apsw.Connection, numbers: Sequence[int], index: str) -> None:
+    rows = [(index, number) for number in numbers]
     connection.executemany("UPDATE records SET embedding = ? WHERE number = ?", rows)
 
 

@@ -7,22 +7,22 @@ the token budget. It never decides who may; the door has asked before.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from paictl.manifest.models import Space
 from paictl.manifest.quantities import parse_duration
 from paictl.runtime.gateway.answers import ApiError
 from paictl.runtime.gateway.database import Database
-from paictl.runtime.gateway.memory.port import Embedder, Found, NewRecord, Record, Scope
+from paictl.runtime.gateway.memory.catalog import Catalog
+from paictl.runtime.gateway.memory.indexing import Indexing, Stores
+from paictl.runtime.gateway.memory.port import Embedding, Found, NewRecord, RecordStore, Scope, VectorStore
 from paictl.runtime.gateway.memory.records import SqliteRecords
-from paictl.runtime.gateway.memory.vectors import Catalog, SqliteVectors
+from paictl.runtime.gateway.memory.vectors import SqliteStore
 
-__all__ = ["Embedding", "Memory", "fuse"]
+__all__ = ["Memory", "fuse"]
 
 # Cormack, Clarke, Buettcher 2009: the constant that reciprocal rank fusion was published with.
 _RRF = 60
@@ -30,48 +30,41 @@ _CANDIDATES = 50
 _BYTES_PER_TOKEN = 4
 _SESSION_SECONDS = 86400.0
 _SWEEP_SECONDS = 30.0
-_BATCH = 32
 _SPARE = 10
-_EMBED_SECONDS = 20.0
+_AGAIN_SECONDS = 1.0
+_MOST_AGAIN_SECONDS = 8.0
 _log = logging.getLogger("paictl.gateway")
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """How texts become vectors, and the identity within which these can be compared.
-
-    A server of somebody else's does not say its dimension beforehand (None): its first vector does.
-    """
-
-    embed: Embedder
-    fingerprint: str
-    dimension: int | None
-
-
 class Memory:
-    """The memory of one agent."""
+    """The memory of one agent. Records are in the file at ``path``, vectors too unless ``store`` says otherwise."""
 
-    def __init__(self, path: Path, spaces: Mapping[str, Space], embedding: Embedding | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spaces: Mapping[str, Space],
+        embedding: Embedding | None,
+        store: VectorStore | None = None,
+    ) -> None:
         self._database = Database(path, vectors=True)
-        self._records = SqliteRecords(self._database)
-        self._catalog = Catalog(self._database)
+        self._records: RecordStore = SqliteRecords(self._database)
         self._spaces = spaces
-        self._embedding = embedding
-        self._index: SqliteVectors | None = None
-        self._retired: list[SqliteVectors] = []
-        self._complete = False
         self._writing = asyncio.Lock()
+        embedded = SqliteStore(self._database)
+        stores = Stores(store or embedded, embedded)
+        self._indexing = Indexing(self._records, Catalog(self._database), stores, embedding, self._writing)
+
+    @property
+    def problem(self) -> str:
+        """Why vectors can't be used, in one line; empty when they can, or when there are none to be."""
+        return self._indexing.problem
 
     async def open(self) -> None:
         await self._records.open()
         for name, space in self._spaces.items():
             if space.retain != "session":
                 await self._records.retain(name, None if space.retain == "forever" else parse_duration(space.retain))
-        await self._catalog.open()
-        fingerprint = self._embedding.fingerprint if self._embedding else ""
-        self._retired = await self._catalog.others(fingerprint)
-        if self._embedding and self._embedding.dimension:
-            self._index, self._complete = await self._catalog.index(fingerprint, self._embedding.dimension)
+        await self._indexing.open()
 
     def space(self, name: str) -> Space:
         """A declared space; raises ``ApiError`` 404 for any other."""
@@ -100,7 +93,7 @@ class Memory:
             scope = Scope(space, session if retain == "session" else "")
             record, new = await self._records.add(NewRecord(text.strip(), scope, _expiry(retain), run, key))
         if new:
-            await self._try_to_index(record, scope)
+            await self._indexing.add(record, scope)
         return {"id": record.id, "space": space}
 
     async def recall(
@@ -108,7 +101,10 @@ class Memory:
     ) -> list[Found]:
         """What is remembered about a query in these spaces, best first."""
         scopes = self.scopes(names, session)
-        rankings = [await self._records.matching(query, scopes, _CANDIDATES), await self._by_meaning(query, scopes)]
+        rankings = [
+            await self._records.matching(query, scopes, _CANDIDATES),
+            await self._indexing.nearest(query, scopes, _CANDIDATES),
+        ]
         scores = fuse(rankings)
         ordered = sorted(scores, key=lambda number: (-scores[number], -number))
         # A few more than asked for: one may have expired, and not be swept away yet.
@@ -147,74 +143,36 @@ class Memory:
         return dict.fromkeys(self._spaces, 0) | await self._records.counts()
 
     async def tend(self) -> None:
-        """For ever: erase what has expired, index what has no vector yet, and let go of an index that was replaced."""
+        """For ever: erase what has expired, and keep the index in step; what fails is tried again, ever more slowly."""
+        said, again = "", _AGAIN_SECONDS
         while True:
+            pause = again
             try:
                 async with self._writing:
                     await self._erase(await self._records.expired(time.time()))
-                await self._catch_up()
+                await self._indexing.catch_up()
+                said, again = "", _AGAIN_SECONDS
+                pause = _SWEEP_SECONDS if self._indexing.resting else again
             except ApiError as error:
-                _log.warning("indexing waits: %s", error)
+                if str(error) != said:
+                    _log.warning("indexing waits: %s", error)
+                said, again = str(error), min(again * 2, _MOST_AGAIN_SECONDS)
             except Exception:  # noqa: BLE001 - the task must outlive whatever one round of it meets
                 _log.exception("tending the memory failed; trying again")
-            await asyncio.sleep(_SWEEP_SECONDS if self._complete or not self._embedding else 1.0)
+                again = min(again * 2, _MOST_AGAIN_SECONDS)
+            await self._indexing.rest(pause)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self._indexing.close()
         self._database.close()
 
-    async def _by_meaning(self, query: str, scopes: Sequence[Scope]) -> list[int]:
-        # Until a new index is complete, words alone decide: half an index would hide the other half.
-        if self._index is None or self._embedding is None or not self._complete or not scopes:
-            return []
-        try:
-            [vector] = await asyncio.wait_for(self._embedding.embed([query]), _EMBED_SECONDS)
-            return await self._index.nearest(vector, scopes, _CANDIDATES)
-        except (ApiError, TimeoutError) as error:
-            _log.warning("recall goes by words alone: %s", error)
-            return []
-
-    async def _try_to_index(self, record: Record, scope: Scope) -> None:
-        if self._index is None or self._embedding is None:
-            return
-        # Without its vector the record is found by words; the tending adds it.
-        with contextlib.suppress(ApiError, TimeoutError):
-            [vector] = await asyncio.wait_for(self._embedding.embed([record.text]), _EMBED_SECONDS)
-            await self._put([(record.number, scope, vector)])
-
-    async def _put(self, rows: Sequence[tuple[int, Scope, Sequence[float]]]) -> None:
-        assert self._index is not None  # noqa: S101 - both callers have asked
-        assert self._embedding is not None  # noqa: S101 - both callers have asked
-        async with self._writing:
-            # What was forgotten while its vector was made must not come back as a vector.
-            alive = await self._records.existing([row[0] for row in rows])
-            await self._index.put([row for row in rows if row[0] in alive])
-            await self._records.indexed(sorted(alive), self._embedding.fingerprint)
-
-    async def _catch_up(self) -> None:
-        if self._embedding is None:
-            return
-        if self._index is None:
-            [vector] = await self._embedding.embed(["dimension"])
-            self._index, self._complete = await self._catalog.index(self._embedding.fingerprint, len(vector))
-        while missing := await self._records.unindexed(self._embedding.fingerprint, _BATCH):
-            vectors = await self._embedding.embed([record.text for record in missing])
-            await self._put(
-                [(record.number, record.scope, vector) for record, vector in zip(missing, vectors, strict=True)]
-            )
-        if not self._complete:
-            await self._catalog.complete(self._embedding.fingerprint)
-            self._complete = True
-        while self._retired:
-            async with self._writing:
-                await self._retired.pop().drop()
-
     async def _erase(self, numbers: Sequence[int]) -> list[str]:
-        # Vectors first: a crash in between leaves a record that can still be forgotten, never a vector without one.
+        # Vectors first: a crash in between leaves a record that can still be forgotten, never a vector without one. When
+        # their store is away, the text goes all the same, and the numbers of the vectors are kept until they are gone.
         if not numbers:
             return []
-        for index in (*([self._index] if self._index else []), *self._retired):
-            await index.remove(numbers)
-        return await self._records.erase(numbers)
+        removed = await self._indexing.remove(numbers)
+        return await self._records.erase(numbers, owed=not removed)
 
 
 def fuse(rankings: Sequence[Sequence[int]]) -> dict[int, float]:

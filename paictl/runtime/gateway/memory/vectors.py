@@ -1,12 +1,11 @@
-"""The embedded vector index: sqlite-vec tables beside the records, one pair for each embedding identity.
+"""The embedded vector store: sqlite-vec tables beside the records, one pair for each index.
 
 Lasting spaces are partitions of a ``vec0`` table (3 ms among 100,000). What lives for a conversation only is a few rows in
-a plain table: a partition reserves room for a thousand vectors. Called by ``Memory`` only.
+a plain table: a partition reserves room for a thousand vectors. Called by ``Indexing`` only.
 """
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Sequence
 
@@ -16,13 +15,7 @@ from paictl.runtime.gateway.answers import ApiError
 from paictl.runtime.gateway.database import Database
 from paictl.runtime.gateway.memory.port import Scope, Vector
 
-__all__ = ["Catalog", "SqliteVectors"]
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS indexes (
-  fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, dimension INTEGER NOT NULL, complete INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-"""
+__all__ = ["SqliteStore", "SqliteVectors"]
 
 
 class SqliteVectors:
@@ -30,7 +23,7 @@ class SqliteVectors:
 
     def __init__(self, database: Database, name: str, dimension: int) -> None:
         self._database = database
-        self._name = name
+        self.name = name
         self.dimension = dimension
 
     async def put(self, rows: Sequence[tuple[int, Scope, Vector]]) -> None:
@@ -41,6 +34,9 @@ class SqliteVectors:
 
     async def remove(self, numbers: Sequence[int]) -> None:
         await self._database.run(self._remove, numbers)
+
+    async def count(self) -> int:
+        return await self._database.run(self._count)
 
     async def drop(self) -> None:
         await self._database.run(self._drop)
@@ -54,16 +50,16 @@ class SqliteVectors:
     def _put(self, connection: apsw.Connection, rows: Sequence[tuple[int, Scope, bytes]]) -> None:
         self._remove(connection, [row[0] for row in rows])
         for number, scope, packed in rows:
-            table = f"{self._name}_brief" if scope.session else self._name
+            table = f"{self.name}_brief" if scope.session else self.name
             connection.execute(
                 f"INSERT INTO {table} (rowid, scope, embedding) VALUES (?, ?, ?)",  # noqa: S608 - a name of ours
                 (number, scope.token, packed),
             )
 
     def _nearest(self, connection: apsw.Connection, packed: bytes, scopes: Sequence[Scope], most: int) -> list[int]:
-        lasting = f"SELECT distance, rowid FROM {self._name} WHERE embedding MATCH ? AND scope = ? AND k = ?"  # noqa: S608 - a name of ours
+        lasting = f"SELECT distance, rowid FROM {self.name} WHERE embedding MATCH ? AND scope = ? AND k = ?"  # noqa: S608 - a name of ours
         brief = (
-            f"SELECT vec_distance_cosine(embedding, ?) AS distance, rowid FROM {self._name}_brief"  # noqa: S608 - a name of ours
+            f"SELECT vec_distance_cosine(embedding, ?) AS distance, rowid FROM {self.name}_brief"  # noqa: S608 - a name of ours
             " WHERE scope = ? ORDER BY distance LIMIT ?"
         )
         found: list[tuple[float, int]] = []
@@ -73,64 +69,48 @@ class SqliteVectors:
 
     def _remove(self, connection: apsw.Connection, numbers: Sequence[int]) -> None:
         rows = [(number,) for number in numbers]
-        for table in (self._name, f"{self._name}_brief"):
+        for table in (self.name, f"{self.name}_brief"):
             connection.executemany(f"DELETE FROM {table} WHERE rowid = ?", rows)  # noqa: S608 - a name of ours
 
     def _drop(self, connection: apsw.Connection) -> None:
-        connection.execute(f"DROP TABLE {self._name}; DROP TABLE {self._name}_brief")
-        connection.execute("DELETE FROM indexes WHERE name = ?", (self._name,))
+        connection.execute(f"DROP TABLE {self.name}; DROP TABLE {self.name}_brief")
+
+    def _count(self, connection: apsw.Connection) -> int:
+        query = f"SELECT (SELECT count(*) FROM {self.name}_rowids) + (SELECT count(*) FROM {self.name}_brief)"  # noqa: S608 - a name of ours
+        return sum(int(row[0]) for row in connection.execute(query))
 
     def create(self, connection: apsw.Connection) -> None:
         """Make its tables."""
         connection.execute(
-            f"CREATE VIRTUAL TABLE {self._name} USING vec0("
+            f"CREATE VIRTUAL TABLE {self.name} USING vec0("
             f"scope TEXT PARTITION KEY, embedding FLOAT[{self.dimension}] DISTANCE_METRIC=cosine)"
         )
         connection.execute(
-            f"CREATE TABLE {self._name}_brief (rowid INTEGER PRIMARY KEY, scope TEXT NOT NULL, embedding BLOB NOT NULL)"
+            f"CREATE TABLE {self.name}_brief (rowid INTEGER PRIMARY KEY, scope TEXT NOT NULL, embedding BLOB NOT NULL)"
         )
-        connection.execute(f"CREATE INDEX {self._name}_brief_scope ON {self._name}_brief (scope)")
+        connection.execute(f"CREATE INDEX {self.name}_brief_scope ON {self.name}_brief (scope)")
 
 
-class Catalog:
-    """Which indexes the file holds."""
+class SqliteStore:
+    """The store behind the port, in the records' own file."""
+
+    engine = "embedded"
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open(self) -> None:
-        await self._database.run(lambda connection: connection.execute(_SCHEMA))
-
-    async def index(self, fingerprint: str, dimension: int) -> tuple[SqliteVectors, bool]:
-        """The index of an embedding identity, made empty when it is new; and whether it was complete once."""
-        return await self._database.run(self._index, fingerprint, dimension)
-
-    async def others(self, fingerprint: str) -> list[SqliteVectors]:
-        """The indexes of other embedding identities."""
-        return await self._database.run(self._others, fingerprint)
-
-    async def complete(self, fingerprint: str) -> None:
-        """Every record is in it: recall may rely on it from now on."""
-        await self._database.run(
-            lambda connection: connection.execute(
-                "UPDATE indexes SET complete = 1 WHERE fingerprint = ?", (fingerprint,)
-            )
-        )
-
-    def _index(self, connection: apsw.Connection, fingerprint: str, dimension: int) -> tuple[SqliteVectors, bool]:
-        row = connection.execute(
-            "SELECT name, dimension, complete FROM indexes WHERE fingerprint = ?", (fingerprint,)
-        ).fetchone()
-        if row is not None:
-            return SqliteVectors(self._database, row[0], row[1]), bool(row[2])
-        name = "vectors_" + hashlib.sha256(fingerprint.encode()).hexdigest()[:12]
+    async def create(self, name: str, dimension: int) -> SqliteVectors:
         index = SqliteVectors(self._database, name, dimension)
-        index.create(connection)
-        connection.execute(
-            "INSERT INTO indexes (fingerprint, name, dimension) VALUES (?, ?, ?)", (fingerprint, name, dimension)
-        )
-        return index, False
+        await self._database.run(index.create)
+        return index
 
-    def _others(self, connection: apsw.Connection, fingerprint: str) -> list[SqliteVectors]:
-        query = "SELECT name, dimension FROM indexes WHERE fingerprint != ?"
-        return [SqliteVectors(self._database, row[0], row[1]) for row in connection.execute(query, (fingerprint,))]
+    async def find(self, name: str, dimension: int) -> SqliteVectors | None:
+        known = await self._database.run(_exists, name)
+        return SqliteVectors(self._database, name, dimension) if known else None
+
+    async def close(self) -> None:
+        """The file is closed by whoever opened it."""
+
+
+def _exists(connection: apsw.Connection, name: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone() is not None

@@ -1,0 +1,266 @@
+"""The vector store in Postgres with pgvector: a table for each index, in a schema of our own. Exact search, within scopes.
+
+Called by ``Indexing`` only. It never writes a text, touches nothing outside the schema ``paictl``, and builds no statement
+from what others say: scopes, numbers and vectors are parameters.
+
+Exact, without an HNSW graph: a scope is a few thousand rows, which Postgres reads in milliseconds through the index on scopes,
+and what was removed is gone with the next vacuum instead of staying in a graph.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
+from urllib.parse import urlsplit
+
+from paictl.runtime.config import StoreRoute
+from paictl.runtime.gateway import egress, endpoints
+from paictl.runtime.gateway.answers import ApiError
+from paictl.runtime.gateway.memory.port import Scope, StoreUnavailable, Vector
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg import sql
+
+__all__ = ["PgStore", "PgVectors"]
+
+_T = TypeVar("_T")
+_SCHEMA = "paictl"
+_CONNECT_SECONDS = 5
+_CALL_SECONDS = 30.0
+# A row must fit into its page of 8 KiB to be kept there; longer vectors go to a side table, where each read costs more.
+_LONGEST_INLINE = 1900
+# SQLSTATEs: undefined_file, feature_not_supported, insufficient_privilege.
+_NO_EXTENSION = frozenset({"58P01", "0A000", "42501"})
+
+
+class PgStore:
+    """The store behind the port: one connection, made when it is needed, and made again when it broke."""
+
+    engine = "pgvector"
+
+    def __init__(self, route: StoreRoute) -> None:
+        self._route = route
+        self._where = _location(route)
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._turn = asyncio.Lock()
+
+    async def create(self, name: str, dimension: int) -> PgVectors:
+        index = PgVectors(self, name, dimension)
+        await self.run(index.create)
+        return index
+
+    async def find(self, name: str, dimension: int) -> PgVectors | None:
+        known = await self.run(lambda connection: _known(connection, name))
+        return PgVectors(self, name, dimension) if known else None
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def run(self, work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[_T]]) -> _T:
+        """The result of some statements; each piece of work can be done twice. Raises ``StoreUnavailable``."""
+        import psycopg
+
+        async with self._turn:
+            # A connection may have died since it was last used, with a server that is up again: that is no outage.
+            for attempt in (1, 2):
+                known = self._connection
+                try:
+                    async with asyncio.timeout(_CALL_SECONDS):
+                        return await work(await self._connected())
+                except psycopg.OperationalError as error:
+                    await self._drop()
+                    if attempt == 2 or known is None:
+                        raise StoreUnavailable(f"pgvector at {self._where}: {_line(error)}") from error
+                except psycopg.Error as error:
+                    await self._drop()
+                    raise StoreUnavailable(f"pgvector at {self._where}: {_line(error)}") from error
+                except TimeoutError as error:
+                    await self._drop()
+                    raise StoreUnavailable(f"pgvector at {self._where} does not answer") from error
+                except BaseException:
+                    # Broken off in the middle of a statement: nobody knows what the connection would say next.
+                    await self._drop()
+                    raise
+            raise AssertionError("the second attempt ends it")
+
+    async def _connected(self) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._connect()
+        return self._connection
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        import psycopg
+
+        connection = await psycopg.AsyncConnection.connect(
+            **self._address(),
+            password=self._password(),
+            autocommit=True,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name="paictl",
+            # Also a server that is cut off in silence is noticed.
+            tcp_user_timeout=10_000,
+        )
+        try:
+            await _prepare(connection, managed=self._route.managed)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    def _address(self) -> dict[str, Any]:
+        if not self._route.endpoint.startswith("tcp:"):
+            return {"conninfo": self._route.endpoint}
+        host, _, port = self._where.rpartition(":")
+        return {"host": host.strip("[]"), "port": port, "user": "paictl", "dbname": "paictl"}
+
+    def _password(self) -> str | None:
+        if self._route.secret is None:
+            return None
+        try:
+            key = egress.credential(self._route.secret, f"postgresql://{self._where}", self._route.hosts)
+        except ApiError as error:
+            raise StoreUnavailable(f"pgvector at {self._where}: {error}") from error
+        return key.decode("ascii")
+
+    async def _drop(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+
+class PgVectors:
+    """One index, behind the port."""
+
+    def __init__(self, store: PgStore, name: str, dimension: int) -> None:
+        self._store = store
+        self._name = name
+        self.dimension = dimension
+
+    async def put(self, rows: Sequence[tuple[int, Scope, Vector]]) -> None:
+        values = [(number, scope.token, self._text(vector)) for number, scope, vector in rows]
+        statement = self._sql(
+            "INSERT INTO {table} (number, scope, embedding) VALUES (%s, %s, %s)"
+            " ON CONFLICT (number) DO UPDATE SET scope = excluded.scope, embedding = excluded.embedding"
+        )
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> None:
+            async with connection.transaction(), connection.cursor() as cursor:
+                await cursor.executemany(statement, values)
+
+        await self._store.run(work)
+
+    async def nearest(self, vector: Vector, scopes: Sequence[Scope], most: int) -> list[int]:
+        statement = self._sql(
+            "SELECT number FROM {table} WHERE scope = ANY(%s) ORDER BY embedding <=> %s, number LIMIT %s"
+        )
+        values = ([scope.token for scope in scopes], self._text(vector), most)
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> list[int]:
+            cursor = await connection.execute(statement, values)
+            return [int(row[0]) for row in await cursor.fetchall()]
+
+        return await self._store.run(work)
+
+    async def remove(self, numbers: Sequence[int]) -> None:
+        deleting, vacuuming = self._sql("DELETE FROM {table} WHERE number = ANY(%s)"), self._sql("VACUUM {table}")
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> None:
+            cursor = await connection.execute(deleting, (list(numbers),))
+            if cursor.rowcount:
+                await connection.execute(vacuuming)
+
+        await self._store.run(work)
+
+    async def count(self) -> int:
+        statement = self._sql("SELECT count(*) FROM {table}")
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> int:
+            row = await (await connection.execute(statement)).fetchone()
+            return int(row[0]) if row else 0
+
+        return await self._store.run(work)
+
+    async def drop(self) -> None:
+        statement = self._sql("DROP TABLE IF EXISTS {table}")
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> None:
+            await connection.execute(statement)
+
+        await self._store.run(work)
+
+    async def create(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Make its table."""
+        from psycopg import sql
+
+        async with connection.transaction():
+            await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(_SCHEMA)))
+            await connection.execute(
+                self._sql(
+                    "CREATE TABLE {table} (number bigint PRIMARY KEY, scope text NOT NULL, embedding vector({length}) NOT NULL)"
+                )
+            )
+            await connection.execute(self._sql("CREATE INDEX ON {table} (scope)"))
+            if self.dimension <= _LONGEST_INLINE:
+                await connection.execute(self._sql("ALTER TABLE {table} ALTER embedding SET STORAGE plain"))
+
+    def _sql(self, text: LiteralString) -> sql.Composed:
+        from psycopg import sql
+
+        table = sql.Identifier(_SCHEMA, self._name)
+        return sql.SQL(text).format(table=table, length=sql.Literal(self.dimension))
+
+    def _text(self, vector: Vector) -> str:
+        if len(vector) != self.dimension:
+            raise ApiError(502, "model_failed", f"the embedding has {len(vector)} numbers, the index {self.dimension}")
+        return "[" + ",".join(map(repr, map(float, vector))) + "]"
+
+
+async def _prepare(connection: psycopg.AsyncConnection[Any], *, managed: bool) -> None:
+    """See to the extension and to where its type is found. Somebody else's database is given nothing but our schema."""
+    import psycopg
+    from psycopg import sql
+
+    found = (
+        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+    )
+    row = await (await connection.execute(found)).fetchone()
+    if row is None and managed:
+        try:
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except psycopg.Error as error:
+            if error.sqlstate not in _NO_EXTENSION:
+                raise
+            raise StoreUnavailable(f"this Postgres has no pgvector: {_line(error)}") from error
+        row = await (await connection.execute(found)).fetchone()
+    if row is None:
+        raise StoreUnavailable("the extension is not in this database; let its owner run: CREATE EXTENSION vector")
+    path = sql.SQL("SET search_path TO {}, {}").format(sql.Identifier(_SCHEMA), sql.Identifier(str(row[0])))
+    await connection.execute(path)
+
+
+async def _known(connection: psycopg.AsyncConnection[Any], name: str) -> bool:
+    query = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s"
+    return await (await connection.execute(query, (_SCHEMA, name))).fetchone() is not None
+
+
+def _location(route: StoreRoute) -> str:
+    """``HOST:PORT``, for messages and for the rule that binds the secret to its hosts."""
+    if route.endpoint.startswith("tcp:"):
+        endpoints.parse(route.endpoint)
+        return route.endpoint.removeprefix("tcp:")
+    parts = urlsplit(route.endpoint)
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname:
+        raise ValueError("memory.store.url is not the address of a Postgres: postgresql://USER@HOST:PORT/DATABASE")
+    if parts.password is not None:
+        raise ValueError("memory.store.url holds a password; name it as a secret instead: memory.store.secret")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{parts.port or 5432}"
+
+
+def _line(error: Exception) -> str:
+    """What the server said, in one line. libpq and Postgres never repeat a password."""
+    text = str(error).strip()
+    return " ".join((text.splitlines() or [type(error).__name__])[-1].removeprefix("FATAL: ").split())
