@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from paictl.blueprint.types import Blueprint, Service, Weights
+from paictl.assets import asset
+from paictl.blueprint.images import PUBLISHED
+from paictl.blueprint.types import Blueprint, RuntimePin, Service, Weights
 from paictl.render.environment import environment
 from paictl.render.source import runtime_source
 
@@ -24,6 +26,8 @@ __all__ = [
     "digest",
     "image",
     "image_context",
+    "image_directories",
+    "image_files",
     "listing",
     "model_folders",
     "models_of",
@@ -35,6 +39,7 @@ ROOT = "/srv/paictl"
 UID = 65532
 """The user and group of every container: nobody's on the host, the number that distroless images use."""
 
+_BUILDERS = ("strip.py", "compile.py")
 _INDEX = ("pypi.org", "files.pythonhosted.org")
 
 
@@ -111,18 +116,30 @@ def _packaged(file: Weights) -> tuple[str, str]:
 def image(blueprint: Blueprint) -> str:
     """The image's name, tagged by the hash of everything it is built from: a changed byte is another image."""
     version = re.sub(r"[^A-Za-z0-9_.-]", "-", blueprint.runtime.version)
-    return f"paictl/runtime:{version}-{digest(_json(image_context(blueprint)))}"
+    return f"paictl/{blueprint.agent}:{version}-{digest(_json(image_files(blueprint)))}"
 
 
-def image_context(blueprint: Blueprint) -> Mapping[str, str]:
+def image_files(blueprint: Blueprint) -> Mapping[str, str]:
     """Path in the build context -> text."""
-    volumes = {volume.path for service in blueprint.services for volume in service.volumes}
-    directories = ["config", *sorted(volumes | {folder.path for folder in model_folders(blueprint)}), "secrets"]
+    return image_context(blueprint.runtime, image_directories(blueprint), blueprint.base)
+
+
+def image_directories(blueprint: Blueprint) -> list[str]:
+    """The directories below the root that the image has to have, owned by its user."""
+    volumes = {volume.path for service in blueprint.services for volume in service.volumes if not service.upstream}
+    return ["config", *sorted(volumes | {folder.path for folder in model_folders(blueprint)}), "secrets"]
+
+
+def image_context(runtime: RuntimePin, directories: Sequence[str], base: str = "") -> Mapping[str, str]:
+    """The same of a runtime, its directories and what it is built upon; an empty ``base`` is the published one.
+
+    Complete as it is; where ``wheels/*.whl`` is added, the build needs no network.
+    """
     dockerfile = environment().get_template("docker/Dockerfile.j2")
-    return {
-        "Dockerfile": dockerfile.render(runtime=blueprint.runtime, root=ROOT, uid=UID, directories=directories),
-        **runtime_source(),
-    }
+    upon = base or PUBLISHED["base"]
+    context = {"base": upon, "runtime": runtime, "root": ROOT, "uid": UID, "directories": directories}
+    programs = {name: asset("templates", "docker", name).read_text(encoding="utf-8") for name in _BUILDERS}
+    return {"Dockerfile": dockerfile.render(context), **programs, **runtime_source()}
 
 
 def digest(text: str) -> str:

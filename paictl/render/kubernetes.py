@@ -15,7 +15,7 @@ from paictl.render.containers import (
     ModelFolder,
     digest,
     image,
-    image_context,
+    image_files,
     listing,
     model_folders,
     models_of,
@@ -152,7 +152,7 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
     found["README.md"] = templates.get_template("kubernetes/README.md.j2").render(context)
     if blueprint.secrets:
         found["secrets.example.yaml"] = templates.get_template("kubernetes/secrets.example.yaml.j2").render(context)
-    return found | {f"image/{path}": text for path, text in image_context(blueprint).items()}
+    return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
 
 
 def _workload(blueprint: Blueprint, service: Service) -> _Workload:
