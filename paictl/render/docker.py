@@ -1,22 +1,27 @@
-"""The docker driver's plain files: a compose.yaml that runs as it stands, with all that it names. Pure; called by `paictl render`."""
+"""The docker driver's plain files: a compose.yaml that runs as it stands, with all that it names. Pure.
+
+Called by `paictl render`, and by the docker driver, which makes what the compose.yaml says. In it ``$$`` stands for ``$``, as
+Compose wants it; nothing but the paths of secrets has a variable.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from paictl.blueprint.types import Blueprint, SecretFile, Service
+from paictl.blueprint.types import Blueprint, SecretFile, Service, ServiceRole
 from paictl.render.containers import (
     ROOT,
     UID,
     digest,
     image,
-    image_context,
+    image_files,
     listing,
     model_folders,
     models_of,
 )
-from paictl.render.environment import environment
+from paictl.render.environment import environment, quoted
 from paictl.render.wiring import by_names, configuration
 
 __all__ = ["files"]
@@ -24,6 +29,12 @@ __all__ = ["files"]
 # What a service may use when the blueprint sets no bound: agent and gateway together are promised at most 250 MB idle.
 _DEFAULT_MEMORY = "1g"
 _SECRET_NAMES_STAY_OUT = "secrets/\n.env\n"
+# Nothing that is written there can be run.
+_SCRATCH = "mode=1777,size=64m,noexec,nosuid,nodev"
+_TEMPORARY = "/tmp"  # noqa: S108 - a container's own
+_HEALTH = ("CMD", "/opt/paictl/venv/bin/python", "-I", "/opt/paictl/health.py")
+# Who goes first where all want to compute: the door answers people while a model thinks. Docker's own default is 1024.
+_SHARES: Mapping[ServiceRole, int] = {"gateway": 2048, "store": 1536, "agent": 768, "model": 512}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,10 @@ class _Container:
 
     service: Service
     config_digest: str
-    health: str
+    variables: Mapping[str, str]
+    healthy: tuple[str, ...]
+    scratch: tuple[str, ...]
+    shares: int
     waits_for: Mapping[str, str]
     networks: tuple[str, ...]
     ports: tuple[str, ...]
@@ -54,28 +68,16 @@ class _Network:
 class _Volume:
     name: str
     holds_data: bool
+    labels: Mapping[str, str]
 
 
 def files(blueprint: Blueprint) -> Mapping[str, str]:
     """Path -> text of everything that `docker compose up --build` needs but the secrets' values."""
     folders = model_folders(blueprint)
-    door, public = blueprint.public
-    context = {
-        "blueprint": blueprint,
-        "root": ROOT,
-        "uid": UID,
-        "image": image(blueprint),
-        "folders": folders,
-        "fetchable": any(folder.fetchable for folder in folders),
-        "containers": [_container(blueprint, service) for service in blueprint.services],
-        "networks": list(_networks(blueprint)),
-        "volumes": list(_volumes(blueprint)),
-        "data_volumes": [volume.name for volume in _volumes(blueprint) if volume.holds_data],
-        "default_memory": _DEFAULT_MEMORY,
-        "address": public.authority,
-        "egress": door.egress,
-    }
+    configured = [service for service in blueprint.services if service.config.path]
     templates = environment()
+    templates.filters["literal"] = _literal
+    context = _context(blueprint)
     found = {
         "compose.yaml": templates.get_template("docker/compose.yaml.j2").render(context),
         "README.md": templates.get_template("docker/README.md.j2").render(context),
@@ -85,16 +87,59 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         found[".env.example"] = templates.get_template("docker/env.j2").render(context)
     if folders:
         found["weights.json"] = listing(blueprint.weights)
-    found |= {service.config.path: _configuration(blueprint, service) for service in blueprint.services}
-    return found | {f"image/{path}": text for path, text in image_context(blueprint).items()}
+    found |= {service.config.path: _configuration(blueprint, service) for service in configured}
+    return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
+
+
+def _context(blueprint: Blueprint) -> Mapping[str, object]:
+    folders = model_folders(blueprint)
+    door, public = blueprint.public
+    volumes = list(_volumes(blueprint))
+    configs = {"weights": "weights.json"} if folders else {}
+    return {
+        "blueprint": blueprint,
+        "root": ROOT,
+        "uid": UID,
+        "image": image(blueprint),
+        "folders": folders,
+        "fetchable": any(folder.fetchable for folder in folders),
+        "containers": [_container(blueprint, service) for service in blueprint.services],
+        "networks": list(_networks(blueprint)),
+        "volumes": volumes,
+        "data_volumes": [volume.name for volume in volumes if volume.holds_data],
+        "configs": configs | {one.name: one.config.path for one in blueprint.services if one.config.path},
+        "default_memory": _DEFAULT_MEMORY,
+        "scratch": f"{_TEMPORARY}:{_SCRATCH}",
+        "address": public.authority,
+        "egress": door.egress,
+        "labelled": lambda kind, name: _labels(blueprint, kind, name),
+    }
+
+
+def _literal(value: object) -> str:
+    """A value as Compose reads it back: JSON, and no variable in it."""
+    return quoted(value).replace("$", "$$")
+
+
+def _labels(blueprint: Blueprint, kind: str, name: str) -> dict[str, str]:
+    """By which everything of one agent is known on an engine, whoever made it."""
+    return {
+        "paictl.agent": blueprint.agent,
+        "paictl.target": blueprint.target,
+        "paictl.kind": kind,
+        "paictl.name": name,
+    }
 
 
 def _container(blueprint: Blueprint, service: Service) -> _Container:
-    asked = service.endpoint(service.health.endpoint) if service.health.endpoint else None
+    variables, healthy = _health(blueprint, service)
     return _Container(
         service=service,
         config_digest=digest(_configuration(blueprint, service)),
-        health=f"http://127.0.0.1:{asked.port}{service.health.path}" if asked else "",
+        variables=variables,
+        healthy=healthy,
+        scratch=_scratch(service),
+        shares=_SHARES[service.role],
         waits_for=_waits_for(blueprint, service),
         networks=tuple(_memberships(blueprint, service)),
         ports=tuple(f"{one.authority}:{one.port}" for one in service.endpoints if one.public),
@@ -103,10 +148,32 @@ def _container(blueprint: Blueprint, service: Service) -> _Container:
     )
 
 
+def _scratch(service: Service) -> tuple[str, ...]:
+    paths = service.upstream.scratch if service.upstream else ()
+    return tuple(f"{path}:{_SCRATCH}" for path in dict.fromkeys((_TEMPORARY, *paths)))
+
+
+def _health(blueprint: Blueprint, service: Service) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The variables of a container, and the command that says whether it is well.
+
+    One that listens on nothing asks its witness, whom it reaches: being alive is not yet being of use.
+    """
+    if service.upstream:
+        return service.upstream.environment, ("CMD", *service.upstream.healthy) if service.upstream.healthy else ()
+    host, asked = "127.0.0.1", service.health.endpoint or ""
+    if service.health.witness and not asked:
+        host, _, asked = service.health.witness.partition("/")
+    if not asked:
+        return {}, _HEALTH
+    listener = service if host == "127.0.0.1" else blueprint.service(host)
+    return {"PAICTL_HEALTH": f"http://{host}:{listener.endpoint(asked).port}{service.health.path}"}, _HEALTH
+
+
 def _waits_for(blueprint: Blueprint, service: Service) -> Mapping[str, str]:
     found = {"weights": "service_completed_successfully"} if service.weights else {}
     for name in service.needs:
-        found[name] = "service_healthy" if blueprint.service(name).health.endpoint else "service_started"
+        upstream = blueprint.service(name).upstream
+        found[name] = "service_started" if upstream and not upstream.healthy else "service_healthy"
     return found
 
 
@@ -136,14 +203,20 @@ def _networks(blueprint: Blueprint) -> Iterator[_Network]:
 def _volumes(blueprint: Blueprint) -> Iterator[_Volume]:
     for service in blueprint.services:
         for volume in service.volumes:
-            yield _Volume(volume.name, volume.holds_data)
+            yield _volume(blueprint, "volume", volume.name, holds_data=volume.holds_data)
     for folder in model_folders(blueprint):
-        yield _Volume(folder.name, holds_data=False)
+        yield _volume(blueprint, "weights", folder.name, holds_data=False)
+
+
+def _volume(blueprint: Blueprint, kind: str, name: str, *, holds_data: bool) -> _Volume:
+    labels = _labels(blueprint, kind, name) | {"paictl.holds-data": str(holds_data).lower()}
+    return _Volume(name, holds_data, labels)
 
 
 def _mounts(blueprint: Blueprint, service: Service) -> Iterator[Mapping[str, object]]:
     for volume in service.volumes:
-        yield {"type": "volume", "source": volume.name, "target": f"{ROOT}/{volume.path}"}
+        # An absolute path stays as it is: software of others has its own places.
+        yield {"type": "volume", "source": volume.name, "target": str(PurePosixPath(ROOT, volume.path))}
     for folder in models_of(blueprint, service):
         yield {"type": "volume", "source": folder.name, "target": f"{ROOT}/{folder.path}", "read_only": True}
 
