@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
+from paictl.blueprint.engines import llama_cpp, mlc_llm, ollama, vllm, whisper_cpp
+from paictl.blueprint.engines.served import ROOT, Served
+from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Limits, Service, Weights
+from paictl.errors import Unavailable
 from paictl.hosts import is_loopback
 from paictl.manifest.load import Manifest
 from paictl.manifest.lock import LockedFile, LockedModel
@@ -24,6 +30,8 @@ _PROVIDERS = {
     "google": "https://generativelanguage.googleapis.com/v1beta/openai",
 }
 
+# engine -> the name of the image that serves it where our own runtime does not
+_IMAGES = {"ollama": "ollama", "vllm": "vllm", "mlc-llm": "mlc-llm", "whisper.cpp": "whisper"}
 _PORT = 8080
 # A chat model below this many parameters answers worse when it is offered tools than when it is not.
 _TOOLS_FROM_PARAMETERS = 1_000_000_000
@@ -36,14 +44,43 @@ def weights(manifest: Manifest, locked: Mapping[str, LockedModel]) -> tuple[Weig
     for name, model in _local(manifest):
         lock = locked[name]
         found.append(_file(name, name, lock.weights, manifest, origin_key="source"))
+        found += [
+            _file(_part(name, part), name, file, manifest, origin_key="source") for part, file in lock.parts.items()
+        ]
         if model.task == "embed" and lock.tokenizer is not None:
             found.append(_file(f"{name}-tokenizer", name, lock.tokenizer, manifest, origin_key="tokenizer"))
     return tuple(found)
 
 
-def servers(manifest: Manifest, locked: Mapping[str, LockedModel], threads: int) -> tuple[Service, ...]:
-    """One service for each local model."""
-    return tuple(_server(manifest, name, model, locked[name], threads) for name, model in _local(manifest))
+def servers(
+    manifest: Manifest,
+    locked: Mapping[str, LockedModel],
+    threads: int,
+    *,
+    images: Mapping[str, str],
+    containers: bool,
+) -> tuple[Service, ...]:
+    """One service for each local model: our runtime's own server, or one of others from its image.
+
+    llama.cpp is ours, unless ``spec.images`` names an image of it or the model is to have a graphics card: what serves it
+    in our runtime knows processors only.
+    """
+    found = []
+    for name, model in _local(manifest):
+        lock = locked[name]
+        image = _IMAGES.get(lock.engine, "")
+        if (
+            containers
+            and lock.engine == "llama.cpp"
+            and ("llama.cpp" in manifest.agent.spec.images or model.gpu != "none")
+        ):
+            image = "llama.cpp"
+        if image:
+            served = _served(manifest, name, lock, threads, pinned_reference(manifest, images, image))
+            found.append(_maker(lock)(served))
+        else:
+            found.append(_server(manifest, name, model, lock, threads))
+    return tuple(found)
 
 
 def routes(manifest: Manifest, locked: Mapping[str, LockedModel]) -> dict[str, dict[str, object]]:
@@ -70,6 +107,38 @@ def _file(name: str, model: str, locked: LockedFile, manifest: Manifest, *, orig
     )
 
 
+def _part(model: str, part: str) -> str:
+    return f"{model}-{part}"
+
+
+def _maker(lock: LockedModel) -> Callable[[Served], Service]:
+    """What makes the service of it."""
+    makers: Mapping[str, Callable[[Served], Service]] = {
+        "llama.cpp": llama_cpp.serve,
+        "ollama": ollama.serve,
+        "vllm": vllm.serve,
+        "mlc-llm": partial(mlc_llm.serve, compiled=mlc_llm.LIBRARY in {lock.weights.file, *lock.parts}),
+        "whisper.cpp": whisper_cpp.serve,
+    }
+    return makers[lock.engine]
+
+
+def _served(manifest: Manifest, name: str, lock: LockedModel, threads: int, reference: str) -> Served:
+    model = manifest.agent.spec.models[name]
+    file = PurePosixPath(ROOT, "models", name, lock.weights.file)
+    return Served(
+        name=name,
+        weights=(name, *(_part(name, part) for part in lock.parts)),
+        path=str(file.parent if lock.parts else file),
+        context=_context(model, lock),
+        threads=model.threads or threads,
+        memory=lock.memory,
+        gpus="" if model.gpu == "none" else model.gpu,
+        reference=reference,
+        origin=manifest.origins.find(("spec", "models", name)),
+    )
+
+
 def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, threads: int) -> Service:
     service = f"model-{name}"
     config: dict[str, object] = {
@@ -84,6 +153,11 @@ def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, th
             config["tokenizer"] = f"models/{name}/{locked.tokenizer.file}"
             needed.append(f"{name}-tokenizer")
         config |= {"threads": model.threads or 1, "max_tokens": _EMBED_MAX_TOKENS}
+    elif locked.engine != "llama.cpp":
+        raise Unavailable(
+            f"nothing serves models.{name} with engine {locked.engine} yet",
+            help="Name another engine, or leave it out.",
+        )
     else:
         module = "paictl.runtime.engines.llamacpp"
         config |= {"context": _context(model, locked), "threads": model.threads or threads}

@@ -30,7 +30,7 @@ __all__ = [
     "wire",
 ]
 
-ServiceRole = Literal["gateway", "agent", "model", "store"]
+ServiceRole = Literal["gateway", "agent", "model", "store", "orchestrator"]
 
 
 @dataclass(frozen=True, slots=True)

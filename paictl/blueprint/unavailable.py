@@ -6,18 +6,47 @@ Called before compiling. A capability that arrives takes its row out of here; wh
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from paictl.blueprint.images import PUBLISHED
 from paictl.errors import Diagnostic, Unavailable
 from paictl.manifest.load import Manifest
-from paictl.manifest.models import Spec
+from paictl.manifest.models import Model, Spec
 
-__all__ = ["APPLIED_BY", "refuse_unavailable", "unavailable"]
+__all__ = ["APPLIED_BY", "CONTAINERS", "left_idle", "refuse_unavailable", "unavailable"]
 
 APPLIED_BY = frozenset({"native", "docker", "fake"})
 """The drivers that apply today; the others render."""
 
+CONTAINERS = frozenset({"docker", "kubernetes", "fake"})
+"""The drivers that run software of others from its images; on the others ``spec.images`` has no meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gives:
+    """What a driver has beside what all have: engines of local models by task, memory stores by how they are managed."""
+
+    chat: frozenset[str] = frozenset({"llama.cpp"})
+    embed: frozenset[str] = frozenset({"onnx"})
+    stores: frozenset[str] = frozenset({"embedded"})
+    external_stores: frozenset[str] = frozenset()
+    gpus: frozenset[str] = frozenset()
+
+
+_WITH_PROCESSES = _Gives()
+_WITH_CONTAINERS = _Gives(
+    chat=frozenset({"llama.cpp", "ollama", "vllm", "mlc-llm"}),
+    stores=frozenset({"embedded", "pgvector", "chroma"}),
+    external_stores=frozenset({"pgvector", "chroma"}),
+    gpus=frozenset({"nvidia"}),
+)
+# These compile their kernels for a card, and have none for processors in their published images.
+_ON_CARDS_ONLY = frozenset({"vllm", "mlc-llm"})
+# What our own runtime serves knows processors only.
+_ON_PROCESSORS_ONLY = frozenset({"onnx"})
+
 _Path = tuple[str, ...]
-_LOCAL_ENGINES = {"chat": {"auto", "llama.cpp"}, "embed": {"auto", "onnx"}, "transcribe": set[str]()}
+_Wanted = tuple[_Path, str, str]
 
 
 def refuse_unavailable(manifest: Manifest, driver: str) -> None:
@@ -42,43 +71,87 @@ def unavailable(manifest: Manifest, driver: str) -> list[Diagnostic]:
             span=manifest.origins.find(path),
             help=help_text,
         )
-        for path, what, help_text in _wanted(manifest.agent.spec, driver)
+        for path, what, help_text in _wanted(manifest, driver)
     ]
     return sorted(found, key=lambda one: (one.span.file, one.span.line, one.span.column) if one.span else ("", 0, 0))
 
 
-def _wanted(spec: Spec, driver: str) -> Iterator[tuple[_Path, str, str]]:
+def left_idle(manifest: Manifest, driver: str) -> list[Diagnostic]:
+    """Warnings: what a profile would use of the machine and the driver can't give. What a person wrote is refused instead."""
+    return [
+        Diagnostic(
+            code="unavailable",
+            summary=f"the graphics card stays idle: driver {driver} gives {name} processors only",
+            span=manifest.origins.find(("spec", "models", name, "gpu")),
+            help="Driver docker gives it the card.",
+            severity="warning",
+        )
+        for name, model in manifest.agent.spec.models.items()
+        if model.gpu not in {"none", *_gives(driver).gpus} and _by_profile(manifest, name)
+    ]
+
+
+def _gives(driver: str) -> _Gives:
+    return _WITH_CONTAINERS if driver in CONTAINERS else _WITH_PROCESSES
+
+
+def _by_profile(manifest: Manifest, model: str) -> bool:
+    """Whether a profile wishes for the card, not the person."""
+    place = manifest.origins.place(("spec", "models", model, "gpu"))
+    return place is not None and place.value.file in manifest.origins.shipped
+
+
+def _wanted(manifest: Manifest, driver: str) -> Iterator[_Wanted]:
+    spec = manifest.agent.spec
     if driver not in APPLIED_BY:
         yield ("spec", "targets"), "applying is", "`paictl render` writes its files already."
-    yield from _models(spec)
+    gives = _gives(driver)
+    for name, model in spec.models.items():
+        yield from _model(("spec", "models", name), model, gives)
+        yield from _cards(manifest, name, model, gives)
     yield from _sections(spec)
-    yield from _engines(spec)
+    yield from _engines(spec, gives)
     yield from _people(spec)
 
 
-def _models(spec: Spec) -> Iterator[tuple[_Path, str, str]]:
-    for name, model in spec.models.items():
-        path = ("spec", "models", name)
-        if not model.is_local:
-            if model.task != "chat":
-                yield path, f"an API model for {model.task} is", "Use a local model for this task."
-        elif model.task == "transcribe":
-            yield (*path, "task"), "speech (transcribe) is", "Take the model out for now."
-        elif model.engine not in _LOCAL_ENGINES[model.task]:
-            usable = " or ".join(sorted(_LOCAL_ENGINES[model.task] - {"auto"}))
-            yield (
-                (*path, "engine"),
-                f"engine {model.engine} for {model.task} is",
-                f"Use engine: {usable}, or leave it out.",
-            )
-        elif model.task == "embed" and (model.source or "").endswith(".gguf"):
-            yield (*path, "source"), "embedding with a .gguf file is", "Use an .onnx model."
-        if model.source and model.source.startswith(("ollama://", "oci://")):
-            scheme = model.source.partition(":")[0]
-            yield (*path, "source"), f"the source {scheme}:// is", "Use hf://, https://, file:// or pypi://."
+def _model(path: _Path, model: Model, gives: _Gives) -> Iterator[_Wanted]:
+    served = {"chat": gives.chat, "embed": gives.embed}.get(model.task, frozenset())
+    if not model.is_local:
+        if model.task != "chat":
+            yield path, f"an API model for {model.task} is", "Use a local model for this task."
+    elif model.task == "transcribe":
+        yield (*path, "task"), "speech (transcribe) is", "Take the model out for now."
+    elif model.engine not in {"auto", *served}:
+        usable = " or ".join(sorted(served))
+        advice = f"Use engine: {usable}, or leave it out."
+        yield (*path, "engine"), f"engine {model.engine} for {model.task} is", advice
+    elif model.task == "embed" and (model.source or "").endswith(".gguf"):
+        yield (*path, "source"), "embedding with a .gguf file is", "Use an .onnx model."
+    if model.source and model.source.startswith(("ollama://", "oci://")):
+        scheme = model.source.partition(":")[0]
+        advice = "Use hf://, https://, file:// or pypi://" + (
+            " with a .gguf file; engine: ollama serves it." if scheme == "ollama" and "ollama" in served else "."
+        )
+        yield (*path, "source"), f"the source {scheme}:// is", advice
 
 
-def _sections(spec: Spec) -> Iterator[tuple[_Path, str, str]]:
+def _cards(manifest: Manifest, name: str, model: Model, gives: _Gives) -> Iterator[_Wanted]:
+    path: _Path = ("spec", "models", name)
+    if model.engine in _ON_CARDS_ONLY & gives.chat:
+        if model.gpu == "none":
+            yield (*path, "engine"), f"engine {model.engine} without a graphics card is", "Add gpu: nvidia."
+        if model.engine not in {*PUBLISHED, *map(str, manifest.agent.spec.images)}:
+            advice = f"Nobody publishes one: build it, and name it as images.{model.engine}."
+            yield (*path, "engine"), f"an image of {model.engine} is", advice
+    if model.gpu == "none" or _by_profile(manifest, name):
+        return
+    if model.gpu not in gives.gpus:
+        yield (*path, "gpu"), "a graphics card for a model is", "Driver docker has it; take gpu out for this target."
+    elif model.task == "embed" or model.engine in _ON_PROCESSORS_ONLY:
+        yield (*path, "gpu"), "a graphics card for an embedding model is", "Take gpu out: processors are fast enough."
+
+
+def _sections(spec: Spec) -> Iterator[_Wanted]:
     for section, what in (("files", "files are"), ("tools", "tools are")):
         for name in getattr(spec, section):
             yield ("spec", section, name), what, f"Take {section}.{name} out for now."
@@ -96,15 +169,17 @@ def _sections(spec: Spec) -> Iterator[tuple[_Path, str, str]]:
             yield ("spec", "targets", name, "vpn"), "a VPN is", "Take vpn out for now."
 
 
-def _engines(spec: Spec) -> Iterator[tuple[_Path, str, str]]:
+def _engines(spec: Spec, gives: _Gives) -> Iterator[_Wanted]:
     store, orchestration = spec.memory.store, spec.orchestration
-    if store.engine != "embedded" or store.manage == "external":
-        yield ("spec", "memory", "store"), f"the memory store {store.engine} is", "Use engine: embedded."
+    if store.engine not in (gives.external_stores if store.manage == "external" else gives.stores):
+        kept = "an external" if store.manage == "external" else "the"
+        usable = " or ".join(sorted(gives.stores))
+        yield ("spec", "memory", "store"), f"{kept} memory store {store.engine} is", f"Use engine: {usable}."
     if orchestration.engine != "embedded" or orchestration.manage == "external":
         yield ("spec", "orchestration"), f"the orchestration engine {orchestration.engine} is", "Use engine: embedded."
 
 
-def _people(spec: Spec) -> Iterator[tuple[_Path, str, str]]:
+def _people(spec: Spec) -> Iterator[_Wanted]:
     for name, person in spec.permissions.people.items():
         role = person if isinstance(person, str) else person.role
         if role != "owner":

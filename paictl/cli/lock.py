@@ -1,4 +1,4 @@
-"""``paictl lock``: resolves models and pins anew, and shows what that changes in ``agent.lock``."""
+"""``paictl lock``: resolves models, images and pins anew, and shows what that changes in ``agent.lock``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["verb"]
 @verb_command("lock")
 @option("--check", is_flag=True, help="Write nothing; exit 3 when the lock would change.")
 def verb(call: Call, check: bool) -> int:
-    """Resolve the target's models, weights and runtime anew and write agent.lock beside the manifest. Commit it.
+    """Resolve the target's models, weights, images and runtime anew and write agent.lock beside the manifest. Commit it.
 
     The runtime is pinned here: a newer paictl changes nothing on a target until `paictl lock` says so.
     """
@@ -24,7 +24,7 @@ def verb(call: Call, check: bool) -> int:
         )
     session = open_session(call)
     with watched(call) as emit:
-        resolution = session.resolve(emit, download=not check, fresh=True)
+        resolution = session.resolve(emit, download=not check, fresh=True, images=True)
     difference = diff_locks(resolution.before, resolution.after)
     if not check:
         resolution.keep()

@@ -1,4 +1,4 @@
-"""What the manifest's intent comes to on a target: models, runtime, secrets' fingerprints; kept in ``agent.lock``.
+"""What the manifest's intent comes to on a target: models, images, runtime, secrets' fingerprints; kept in ``agent.lock``.
 
 Called by ``session`` on the way to a blueprint. Writes the lock only when ``keep`` is called.
 """
@@ -32,7 +32,8 @@ __all__ = ["Resolution", "Rules", "lock_digest", "lock_path", "read_secret", "re
 class Rules:
     """How far resolving may go. ``locked``: nothing is resolved; ``download``: files may be fetched to learn of them.
 
-    ``fresh``: what the lock answered before does not count; ``secrets``: their fingerprints are wanted.
+    ``fresh``: what the lock answered before does not count; ``secrets``: their fingerprints are wanted; ``images``: exact
+    ones are, where ``driver`` runs any.
     """
 
     locked: bool = False
@@ -40,6 +41,8 @@ class Rules:
     download: bool = False
     fresh: bool = False
     secrets: bool = False
+    images: bool = False
+    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ def lock_path(manifest: Manifest) -> Path:
 def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution:
     """Compile the manifest with what its lock says, and with what had to be resolved beside it."""
     from paictl.blueprint.runtime import runtime_pin
+    from paictl.blueprint.unavailable import CONTAINERS
+    from paictl.cli.pinning import locked_images
     from paictl.fit.hardware import default_threads, probe
 
     path = lock_path(manifest)
@@ -87,13 +92,22 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
     if runtime is None:
         pin = runtime_pin()
         runtime = LockedRuntime(pin.version, pin.digest)
-    after = Lock({**before.targets, manifest.target: replace(target, runtime=runtime, models=models)})
-    resolved = Resolved(RuntimePin(runtime.version, runtime.digest), models, {}, default_threads(hardware.cores))
+    resolved = Resolved(
+        RuntimePin(runtime.version, runtime.digest),
+        models,
+        threads=default_threads(hardware.cores),
+        containers=rules.driver in CONTAINERS,
+    )
     blueprint = compile_blueprint(manifest, resolved)
+    images = locked_images(manifest, blueprint, target.images, rules, emit) if rules.driver == "docker" else {}
     declared = [secret.name for secret in blueprint.secrets if not secret.generated] if rules.secrets else []
-    if declared:
-        fingerprints = _fingerprints(manifest, declared)
-        blueprint = compile_blueprint(manifest, replace(resolved, fingerprints=fingerprints))
+    if images or declared:
+        exact = {name: image.reference for name, image in images.items()}
+        complete = replace(resolved, images=exact, fingerprints=_fingerprints(manifest, declared))
+        blueprint = compile_blueprint(manifest, complete)
+    # Of another driver's images nothing is known here: what the lock says of them stays.
+    kept = replace(target, runtime=runtime, models=models, images=images if rules.images and images else target.images)
+    after = Lock({**before.targets, manifest.target: kept})
     return Resolution(_with_what_is_here(blueprint), before, after, path)
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,9 +41,12 @@ def manifest_files(call: Call) -> tuple[str, ...]:
 
 def load_manifest(call: Call) -> Manifest:
     """The checked manifest; what is only a warning goes to stderr."""
+    from paictl.blueprint.unavailable import left_idle
     from paictl.manifest.load import load
 
     manifest = load(manifest_files(call), target=call.flags.target, env=os.environ)
+    idle = left_idle(manifest, call.flags.driver or manifest.target_spec.driver)
+    manifest = replace(manifest, warnings=(*manifest.warnings, *idle))
     for warning in manifest.warnings:
         for line in diagnostic_lines(warning, call.terminal):
             call.terminal.note(line)
@@ -92,13 +95,19 @@ class Session:
         return Scope(self.manifest.agent.metadata.name, self.manifest.target)
 
     def resolve(
-        self, emit: Emit = ignore, *, download: bool = False, fresh: bool = False, secrets: bool = False
+        self,
+        emit: Emit = ignore,
+        *,
+        download: bool = False,
+        fresh: bool = False,
+        secrets: bool = False,
+        images: bool = False,
     ) -> Resolution:
         """What the manifest comes to here."""
         from paictl.cli.resolution import Rules, resolve
 
         flags = self.call.flags
-        rules = Rules(flags.locked, flags.offline, download, fresh, secrets)
+        rules = Rules(flags.locked, flags.offline, download, fresh, secrets, images, self.driver_name)
         self._resolution = resolve(self.manifest, rules, emit)
         return self._resolution
 
@@ -115,7 +124,7 @@ class Session:
         if self.call.flags.lock_timeout and "-" not in self.call.flags.files:
             self.manifest = load_manifest(self.call)  # the wait for the lock may have been long
         refuse_unavailable(self.manifest, self.driver_name)
-        resolution = self.resolve(emit, download=download, secrets=True)
+        resolution = self.resolve(emit, download=download, secrets=True, images=True)
         lock = lock_digest(resolution.after, self.scope.target)
         return Desired.of(self.driver, resolution.blueprint, manifest=self.manifest.digest, lock=lock)
 

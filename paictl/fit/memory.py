@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from paictl.weights.gguf import Gguf
 
-__all__ = ["Memory", "of_onnx", "of_speech", "estimated", "need"]
+__all__ = ["Memory", "estimated", "need", "of_folder", "of_onnx", "of_speech"]
 
 _MIB = 1024**2
 _F16_BYTES = 2  # the K and V caches' type unless told otherwise
@@ -20,6 +20,9 @@ _PROCESS = (
     64 * _MIB
 )  # Python, llama.cpp's own code and its HTTP server; 31 MiB measured on x86-64 before a model is loaded
 _ONNX_PROCESS = 240 * _MIB  # Python, onnxruntime, tokenizers, numpy; 264 MB measured with a model of 23 MB
+
+# PyTorch or TVM with CUDA, in the server and in its engine: an estimate, not measured. The weights pass through mapped pages.
+_CARD_PROCESSES = 6 * 1024 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ def of_onnx(size: int) -> Memory:
 def of_speech(size: int) -> Memory:
     """A whisper model: its file, half as much again for its buffers, and the audio window. An estimate, not measured."""
     return Memory(size, size // 2, _PROCESS + 128 * _MIB)
+
+
+def of_folder() -> Memory:
+    """A model that lies on a graphics card, whatever its size: only the programs that brought it there are in memory."""
+    return Memory(0, 0, _CARD_PROCESSES)
 
 
 def _computing(vocabulary: int, embedding: int) -> int:

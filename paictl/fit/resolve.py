@@ -17,6 +17,7 @@ from paictl.events import Emit, ignore
 from paictl.fit import memory
 from paictl.fit.catalogue import shipped
 from paictl.fit.choose import NoFit, Wish, choose, fits
+from paictl.fit.folders import SERVED_BY, files_of, is_folder
 from paictl.fit.hardware import Hardware
 from paictl.manifest.lock import Embedding, LockedFile, LockedModel
 from paictl.manifest.models import Model, Select, Tokenizer
@@ -102,6 +103,11 @@ def _relocated(known: LockedModel, model: Model, supply: Supply) -> LockedModel:
             return file
         return replace(file, source=Path(parse(wanted, supply.base).path).as_uri())
 
+    if known.parts and model.source is not None:
+        folder = Path(parse(model.source, supply.base).path)
+        parts = {name: replace(part, source=(folder / name).as_uri()) for name, part in known.parts.items()}
+        weights = replace(known.weights, source=(folder / known.weights.file).as_uri())
+        return replace(known, weights=weights, parts=parts)
     tokenizer = (
         here(known.tokenizer, model.tokenizer.source) if known.tokenizer and model.tokenizer else known.tokenizer
     )
@@ -110,6 +116,13 @@ def _relocated(known: LockedModel, model: Model, supply: Supply) -> LockedModel:
 
 def _lock(name: str, model: Model, supply: Supply) -> LockedModel:
     source = parse(model.source or "", supply.base)
+    if is_folder(source):
+        return _lock_folder(f"models.{name}", model, source, supply)
+    if model.engine in SERVED_BY:
+        raise UsageError(
+            f"models.{name}: {source} is no folder, and engine {model.engine} serves nothing else",
+            help="bring the model's folder to this machine, and name it: source: file:///…/MODEL",
+        )
     format_ = _FORMATS.get(Path(source.file).suffix.lower(), "")
     engine = _ENGINES.get((model.task, format_), "") if model.engine == "auto" else model.engine
     if not engine:
@@ -138,6 +151,27 @@ def _lock(name: str, model: Model, supply: Supply) -> LockedModel:
             base, memory=needs.total, context=0, embedding=_embedding(base, _dimension(name, resolved, supply))
         )
     return replace(base, memory=memory.of_speech(weights.size).total, context=0)
+
+
+def _lock_folder(address: str, model: Model, source: Source, supply: Supply) -> LockedModel:
+    """Every file of it, exactly, as if each were a source of its own."""
+    if model.engine not in SERVED_BY:
+        raise UsageError(
+            f"{address}: {source} is a folder, and engine {model.engine} takes a file",
+            help=f"name the model's file, or the engine that serves the folder: {' or '.join(SERVED_BY)}",
+        )
+    if model.sha256 is not None:
+        raise UsageError(f"{address}: a folder has no sha256", help="leave it out: each file's hash goes into the lock")
+    weights, *parts = [_file(parse(path.as_uri()), None, supply, address)[1] for path in files_of(source, address)]
+    return LockedModel(
+        weights,
+        "folder",
+        model.engine,
+        _wanted(model) or _USUAL_CONTEXT,
+        memory=memory.of_folder().total,
+        parts={part.file: part for part in sorted(parts, key=lambda part: part.file)},
+        intent=_intent(model),
+    )
 
 
 def _file(source: Source, sha256: str | None, supply: Supply, address: str) -> tuple[Resolved, LockedFile]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Embedding", "LockedFile", "LockedModel", "LockedRuntime", "LockedTarget"]
+__all__ = ["Embedding", "LockedFile", "LockedImage", "LockedModel", "LockedRuntime", "LockedTarget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class Embedding:
 class LockedModel:
     """A local model, resolved for one target. ``context`` in tokens; ``memory`` is what it needs running, in bytes.
 
-    ``intent`` is what the manifest asked for when this was resolved: it holds until that changes.
+    ``intent`` is what the manifest asked for when this was resolved: it holds until that changes. ``parts`` are the other
+    files of a model that is a folder, by their names in it; ``weights`` is the largest.
     """
 
     weights: LockedFile
@@ -44,6 +45,7 @@ class LockedModel:
     memory: int = 0
     tokenizer: LockedFile | None = None
     embedding: Embedding | None = None
+    parts: Mapping[str, LockedFile] = field(default_factory=dict)
     intent: str = ""
 
 
@@ -56,9 +58,20 @@ class LockedRuntime:
 
 
 @dataclass(frozen=True, slots=True)
+class LockedImage:
+    """A container image, exactly: ``HOST/NAME@sha256:…``, or ``sha256:…`` for one that only the target's engine has.
+
+    ``intent`` is the reference that the manifest came to when this was resolved: it holds until that changes.
+    """
+
+    reference: str
+    intent: str
+
+
+@dataclass(frozen=True, slots=True)
 class LockedTarget:
     """Everything that was resolved for one target."""
 
     runtime: LockedRuntime | None = None
     models: Mapping[str, LockedModel] = field(default_factory=dict)
-    images: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, LockedImage] = field(default_factory=dict)

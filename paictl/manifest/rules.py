@@ -53,7 +53,7 @@ def _model(path: TreePath, model: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _exactly_one(path, model, ("select", "source", "provider", "url"))
     local = "select" in model or "source" in model
     yield from _only_with(path, model, ("sha256",), allowed="source" in model, reason="it is the hash of `source`")
-    for key in ("engine", "threads"):
+    for key in ("engine", "threads", "gpu"):
         yield from _only_with(path, model, (key,), allowed=local, reason="the model runs elsewhere")
     yield from _only_with(path, model, ("model", "secret", "classes"), allowed=not local, reason="the model runs here")
     yield from _only_with(
@@ -199,7 +199,7 @@ def _required(path: TreePath, block: Mapping[str, Any], keys: Iterable[str], wha
 
 
 # Spelled-out defaults, as `paictl config` prints them.
-_SAYS_NOTHING: tuple[Any, ...] = (None, False, "auto", [], {})
+_SAYS_NOTHING: tuple[Any, ...] = (None, False, "auto", "none", [], {})
 
 
 def _only_with(

@@ -201,7 +201,8 @@ class Model(Strict):
     source: str | None = Field(
         default=None,
         pattern=r"^(hf|ollama|file|https?|pypi|oci)://.+",
-        description="An exact model: hf://, ollama://, file://, https:// (with sha256), pypi://PACKAGE@VERSION/PATH, oci://.",
+        description="An exact model: hf://, ollama://, file://, https:// (with sha256), pypi://PACKAGE@VERSION/PATH, oci://. "
+        "vllm and mlc-llm take a folder, by file://.",
         examples=["hf://Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf"],
     )
     sha256: Sha256 | None = Field(default=None, description="The weight file's hash; required for https:// sources.")
@@ -232,6 +233,11 @@ class Model(Strict):
     )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads for a local model; the cores minus one by default."
+    )
+    gpu: Literal["none", "nvidia"] = Field(
+        default="none",
+        description="Docker only: whose graphics cards a local model's server is given, all that the engine has. llama.cpp "
+        "is then run from its published image; vllm and mlc-llm need it.",
     )
     tools: Literal["auto", "on", "off"] = Field(
         default="auto", description="Whether the model is offered tools; auto offers them from a billion parameters up."

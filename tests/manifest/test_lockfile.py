@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paictl.errors import ManifestError
-from paictl.manifest.lock import Embedding, LockedFile, LockedModel, LockedRuntime, LockedTarget
+from paictl.manifest.lock import Embedding, LockedFile, LockedImage, LockedModel, LockedRuntime, LockedTarget
 from paictl.manifest.lockfile import Lock, diff_locks, read_lock, write_lock
 
 _CHAT = LockedModel(
@@ -33,7 +33,7 @@ _LOCK = Lock(
         "laptop": LockedTarget(
             runtime=LockedRuntime("0.1.0", "3" * 64),
             models={"embed": _EMBED, "chat": _CHAT},
-            images={"qdrant": "sha256:1"},
+            images={"qdrant": LockedImage("sha256:1", "qdrant:v1")},
         ),
     }
 )
@@ -89,8 +89,8 @@ def test_the_difference_of_two_locks_is_a_line_each() -> None:
     new = Lock({"pi": LockedTarget(models={"chat": smaller}), "laptop": _LOCK.targets["laptop"]})
     assert diff_locks(_LOCK, _LOCK) == []
     assert diff_locks(_LOCK, new) == ["~ pi.models.chat.context: 8192 -> 4096"]
-    assert diff_locks(Lock(), Lock({"t": LockedTarget(images={"a": "b"})})) == ["+ t.images.a: b"]
-    assert diff_locks(Lock({"t": LockedTarget(images={"a": "b"})}), Lock()) == ["- t.images.a: b"]
+    assert diff_locks(Lock(), Lock({"t": LockedTarget(images={"a": LockedImage("b", "c")})})) == ["+ t.images.a.intent: c", "+ t.images.a.reference: b"]
+    assert diff_locks(Lock({"t": LockedTarget(images={"a": LockedImage("b", "c")})}), Lock()) == ["- t.images.a.intent: c", "- t.images.a.reference: b"]
 
 
 @pytest.mark.parametrize(
