@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paictl.blueprint import agent, gateway, models, stores
+from paictl.blueprint import agent, gateway, models, orchestration, stores
 from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.secrets import secret_files
 from paictl.blueprint.types import Blueprint, Host, RuntimePin
@@ -24,7 +24,8 @@ class Resolved:
     """What a manifest alone does not say: what intent was resolved to on this target.
 
     ``fingerprints`` are keyed ones of the declared secrets' values; ``threads`` is how many a local chat model may use;
-    ``images`` are exact references of container images, by their names in the manifest.
+    ``images`` are exact references of container images, by their names in the manifest; ``containers``: the driver runs
+    images at all, so that what the manifest says of them has a meaning.
     """
 
     runtime: RuntimePin
@@ -32,21 +33,25 @@ class Resolved:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
     images: Mapping[str, str] = field(default_factory=dict)
+    containers: bool = True
 
 
 def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
     """The blueprint of the manifest's chosen target. The same input gives the same blueprint, byte for byte."""
-    servers = models.servers(manifest, resolved.models, resolved.threads)
+    servers = models.servers(
+        manifest, resolved.models, resolved.threads, images=resolved.images, containers=resolved.containers
+    )
+    engines = orchestration.servers(manifest, resolved.images)
     routes = models.routes(manifest, resolved.models)
     store = stores.store(manifest, resolved.images)
-    door = gateway.gateway(manifest, routes, store)
+    door = orchestration.behind(gateway.gateway(manifest, routes, store), engines)
     room = agent.agent(manifest, routes)
     return Blueprint(
         agent=manifest.agent.metadata.name,
         owner=manifest.agent.metadata.owner,
         target=manifest.target,
         runtime=resolved.runtime,
-        services=(*servers, *([store] if store else []), door, room),
+        services=(*servers, *([store] if store else []), *engines, door, room),
         weights=models.weights(manifest, resolved.models),
         secrets=secret_files(manifest, door, room, resolved.fingerprints),
         unconfined=manifest.target_spec.unconfined,
