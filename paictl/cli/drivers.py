@@ -20,13 +20,21 @@ __all__ = ["driver_of", "rendered"]
 _NAMES: tuple[str, ...] = get_args(DriverName)
 
 
-def driver_of(name: str, scope: Scope, *, offline: bool) -> Driver:
-    """The driver; raises ``UsageError`` for a name that is none, ``Unavailable`` for one that only renders so far."""
+def driver_of(name: str, scope: Scope, *, offline: bool, context: str | None = None) -> Driver:
+    """The driver; raises ``UsageError`` for a name that is none, ``Unavailable`` for one that only renders so far.
+
+    ``context`` is the one that the manifest's target names.
+    """
     _check(name)
     if name == "native":
         from paictl.drivers.native import NativeDriver
 
         return NativeDriver(offline=offline)
+    if name == "docker":
+        from paictl.drivers.docker.connection import connect
+        from paictl.drivers.docker.driver import DockerDriver
+
+        return DockerDriver(connect(context), offline)
     if name == "fake":
         from paictl.drivers.fake import FakeDriver
 

@@ -11,6 +11,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from paictl.drivers.docker import empty_image
@@ -20,11 +21,12 @@ from paictl.drivers.docker.troubles import EngineError
 from paictl.engine.driver import Scope
 from paictl.errors import Refused
 
-__all__ = ["container_name", "forget", "load", "save", "volume_name"]
+__all__ = ["adopt", "adopted", "container_name", "forget", "load", "save", "volume_name"]
 
 _KIND = "ledger"
 _FOLDER = "/paictl"
 _SLOTS = 2
+_ADOPTED = "adopted.json"
 
 
 def volume_name(scope: Scope) -> str:
@@ -76,6 +78,25 @@ def forget(connection: Connection, scope: Scope) -> None:
         with connection.told(f"removing {volume_name(scope)}"):
             connection.api.remove_volume(volume_name(scope))
     empty_image.remove(connection)
+
+
+def adopted(connection: Connection, scope: Scope) -> dict[str, str]:
+    """What was adopted: short address -> the engine's own name of it. A label can't be added to what exists."""
+    if not _ours(connection, scope, must=False):
+        return {}
+    content = _files(connection, _opened(connection, scope)).get(_ADOPTED, b"{}")
+    try:
+        return {str(key): str(value) for key, value in json.loads(content).items()}
+    except (ValueError, AttributeError):
+        return {}
+
+
+def adopt(connection: Connection, scope: Scope, handles: Mapping[str, str]) -> None:
+    """Keep what else was adopted."""
+    content = json.dumps({**adopted(connection, scope), **handles}, sort_keys=True)
+    archive = empty_image.tar_of({_ADOPTED: content.encode()})
+    with connection.told("writing what was adopted"):
+        connection.api.put_archive(_opened(connection, scope), _FOLDER, archive)
 
 
 def _ours(connection: Connection, scope: Scope, *, must: bool = True) -> bool:
@@ -142,17 +163,22 @@ def _something_left(connection: Connection, scope: Scope) -> bool:
 
 def _read(connection: Connection, reader: str) -> dict[int, Mapping[str, object]]:
     """Every whole version by its number."""
+    versions = (_version(content) for content in _files(connection, reader).values())
+    return dict(version for version in versions if version)
+
+
+def _files(connection: Connection, reader: str) -> dict[str, bytes]:
+    """Everything that lies there."""
     with connection.told("reading the record of the agent"):
         pieces, _ = connection.api.get_archive(reader, _FOLDER)
         content = b"".join(pieces)
-    versions = {}
+    found = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isfile() else None
-            version = _version(file.read()) if file else None
-            if version:
-                versions[version[0]] = version[1]
-    return versions
+            if file:
+                found[PurePosixPath(member.name).name] = file.read()
+    return found
 
 
 def _version(content: bytes) -> tuple[int, Mapping[str, object]] | None:

@@ -13,6 +13,7 @@ import pytest
 from paictl.drivers.fake import FakeDriver, Thing
 from paictl.engine.driver import Driver, Scope, SecretReader
 from paictl.engine.model import Address, Resource
+from tests.drivers.docker.subject import docker
 from tests.drivers.native.subject import native
 from tests.engine.graphs import SCOPE, at, graph, no_secrets
 
@@ -109,4 +110,5 @@ def _fake(folder: Path) -> Iterator[Subject]:
 SUBJECTS: Mapping[str, tuple[Factory, Sequence[pytest.MarkDecorator]]] = {
     "fake": (_fake, ()),
     "native": (native, ()),
+    "docker": (docker, (pytest.mark.docker, pytest.mark.slow)),
 }

@@ -21,8 +21,10 @@ _ME = Holder("alice", "desk", 1, "2026-01-02T03:04:05+00:00", "apply")
 
 
 @pytest.fixture(params=[pytest.param(name, marks=marks, id=name) for name, (_, marks) in SUBJECTS.items()])
-def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+def subject(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
     factory, _ = SUBJECTS[request.param]
+    if request.param == "docker":
+        monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("engine").host)
     (tmp_path / "target").mkdir()
     with factory(tmp_path / "target") as made:
         yield made

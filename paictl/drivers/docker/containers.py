@@ -1,0 +1,323 @@
+"""A container in three shapes: as Compose writes it, as the driver's spec, and as the Engine API takes and tells it. Pure.
+
+What `docker compose up` would make of the rendered file and what the driver makes of it are the same: a key of the file
+that is not understood here is an error, never left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from paictl.drivers.docker.compose import bytes_of, port_of, seconds_of, tmpfs_of
+from paictl.drivers.docker.naming import CONFIG, STARTED_WITH, engine_name, short_name
+from paictl.render.containers import digest
+
+__all__ = ["Spec", "config_volume", "from_compose", "live", "to_engine", "vault_volume"]
+
+Spec = dict[str, Any]
+
+_NONE = "none"
+_NANO = 1_000_000_000
+# Told elsewhere: what is built, what starts first, and labels, which the driver writes itself.
+_ELSEWHERE = frozenset({"build", "depends_on", "labels", "image", "configs", "secrets", "volumes", "networks"})
+_SPARE_GROUPS = "groups"
+
+
+def vault_volume(service: str) -> str:
+    """The tmpfs volume with the secrets of one service."""
+    return f"secrets-{service}"
+
+
+def config_volume(service: str, config: Mapping[str, Any]) -> str:
+    """The volume with one content of a service's configuration: another content is another volume."""
+    return f"config-{service}-{digest(json.dumps(config, sort_keys=True))}"
+
+
+def from_compose(service: str, written: Mapping[str, Any], files: Mapping[str, str]) -> Spec:
+    """The spec of one service of the file; ``files`` are its configurations, path in the container -> text.
+
+    Raises ``ValueError`` for a key that isn't understood.
+    """
+    spec: Spec = {"image": written["image"], "networks": _networks(written), "mounts": _mounts(service, written)}
+    for key, value in written.items():
+        if key in _PLAIN:
+            spec[_PLAIN[key]] = value
+        elif key in _CONVERTED:
+            name, convert = _CONVERTED[key]
+            spec[name] = convert(value)
+        elif key not in _ELSEWHERE and key != "network_mode":
+            message = f"compose.yaml: services.{service}.{key} is nothing that the driver can carry out"
+            raise ValueError(message)
+    if files:
+        # What is in it can't be read back from a container; its digest can, from the label.
+        spec["config"] = dict(files)
+        spec["config_digest"] = config_volume(service, files).rpartition("-")[2]
+        folder = str(PurePosixPath(next(iter(files))).parent)
+        spec["mounts"].append({"volume": config_volume(service, files), "target": folder, "read_only": True})
+    spec["mounts"].sort(key=lambda mount: mount["target"])
+    return spec
+
+
+def _networks(written: Mapping[str, Any]) -> list[str]:
+    if written.get("network_mode") == _NONE:
+        return [_NONE]
+    return sorted(written["networks"])
+
+
+def _mounts(service: str, written: Mapping[str, Any]) -> list[Spec]:
+    mounts = [
+        {"volume": one["source"], "target": one["target"], "read_only": bool(one.get("read_only"))}
+        for one in written.get("volumes", ())
+    ]
+    folders = {str(PurePosixPath(one["target"]).parent) for one in written.get("secrets", ())}
+    mounts += [{"volume": vault_volume(service), "target": one, "read_only": True} for one in folders]
+    return mounts
+
+
+def _logging(value: Mapping[str, Any]) -> Spec:
+    return {"driver": value["driver"], "options": {key: str(one) for key, one in value.get("options", {}).items()}}
+
+
+def _health(value: Mapping[str, Any]) -> Spec:
+    if value.get("disable"):
+        return {"test": ["NONE"]}
+    seconds = {key: seconds_of(value[key]) for key in ("interval", "timeout", "start_period") if key in value}
+    return {"test": list(value["test"]), "retries": int(value.get("retries", 3)), **seconds}
+
+
+def _ulimits(value: Mapping[str, Any]) -> Spec:
+    return {name: [one["soft"], one["hard"]] if isinstance(one, Mapping) else [one, one] for name, one in value.items()}
+
+
+def _gpus(value: Mapping[str, Any]) -> list[Spec]:
+    devices = value["resources"]["reservations"]["devices"]
+    return [
+        {
+            "driver": one.get("driver", ""),
+            "count": -1 if one.get("count", "all") == "all" else int(one["count"]),
+            "capabilities": list(one["capabilities"]),
+        }
+        for one in devices
+    ]
+
+
+# What has the same value in the file and in the spec, and what has to be read.
+_PLAIN: Mapping[str, str] = {
+    "command": "command",
+    "entrypoint": "entrypoint",
+    "environment": "environment",
+    "user": "user",
+    "read_only": "read_only",
+    "cap_drop": "cap_drop",
+    "security_opt": "security",
+    "init": "init",
+    "restart": "restart",
+    "dns": "dns",
+    "dns_opt": "dns_options",
+    "pids_limit": "pids",
+    "cpu_shares": "cpu_shares",
+}
+_CONVERTED: Mapping[str, tuple[str, Any]] = {
+    "tmpfs": ("tmpfs", tmpfs_of),
+    "ports": ("ports", lambda value: [port_of(one) for one in value]),
+    "mem_limit": ("memory", bytes_of),
+    "memswap_limit": ("memory_swap", bytes_of),
+    "cpus": ("cpus", float),
+    "ulimits": ("ulimits", _ulimits),
+    "logging": ("logging", _logging),
+    "healthcheck": ("health", _health),
+    "stop_grace_period": ("stop_seconds", seconds_of),
+    "group_add": (_SPARE_GROUPS, lambda value: [str(one) for one in value]),
+    "deploy": ("gpus", _gpus),
+}
+
+
+def to_engine(spec: Spec, labels: Mapping[str, str]) -> Spec:
+    """The body of the Engine API's `POST /containers/create`, with the first network alone: older engines take no more."""
+    agent, first = spec["agent"], spec["networks"][0]
+    started_with = json.dumps(spec.get("started_with", {}), sort_keys=True)
+    network = first if first == _NONE else engine_name(agent, first)
+    body: Spec = {
+        "Image": spec["image"],
+        "Cmd": spec.get("command"),
+        "Env": [f"{key}={value}" for key, value in spec.get("environment", {}).items()],
+        "User": spec["user"],
+        "Labels": {**labels, CONFIG: spec.get("config_digest", ""), STARTED_WITH: started_with},
+        "StopTimeout": spec.get("stop_seconds", 10),
+        "ExposedPorts": {f"{one['port']}/tcp": {} for one in spec.get("ports", ())},
+        "HostConfig": _host_config(spec, network),
+    }
+    if spec.get("entrypoint"):
+        body["Entrypoint"] = spec["entrypoint"]
+    if spec.get("health"):
+        body["Healthcheck"] = _engine_health(spec["health"])
+    if first != _NONE:
+        body["NetworkingConfig"] = {"EndpointsConfig": {network: {"Aliases": [spec["alias"]]}}}
+    return body
+
+
+def _host_config(spec: Spec, network: str) -> Spec:
+    policy, _, times = spec.get("restart", "no").partition(":")
+    return {
+        "NetworkMode": network,
+        "Mounts": [_engine_mount(spec["agent"], one) for one in spec["mounts"]],
+        "Tmpfs": dict(spec.get("tmpfs", {})),
+        "ReadonlyRootfs": bool(spec.get("read_only")),
+        "CapDrop": list(spec.get("cap_drop", ())),
+        "SecurityOpt": list(spec.get("security", ())),
+        "Init": bool(spec.get("init")),
+        "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(times or 0)},
+        "LogConfig": {"Type": spec["logging"]["driver"], "Config": spec["logging"]["options"]},
+        "Dns": list(spec.get("dns", ())),
+        "DnsOptions": list(spec.get("dns_options", ())),
+        "GroupAdd": list(spec.get(_SPARE_GROUPS, ())),
+        "PortBindings": {
+            f"{one['port']}/tcp": [{"HostIp": one["address"], "HostPort": str(one["published"])}]
+            for one in spec.get("ports", ())
+        },
+        "Memory": spec.get("memory", 0),
+        "MemorySwap": spec.get("memory_swap", 0),
+        "PidsLimit": spec.get("pids"),
+        "NanoCpus": round(spec.get("cpus", 0) * _NANO),
+        "CpuShares": spec.get("cpu_shares", 0),
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in spec.get("ulimits", {}).items()
+        ],
+        "DeviceRequests": [
+            {"Driver": one["driver"], "Count": one["count"], "Capabilities": [one["capabilities"]]}
+            for one in spec.get("gpus", ())
+        ],
+    }
+
+
+def _engine_mount(agent: str, mount: Mapping[str, Any]) -> Spec:
+    made: Spec = {"Type": "volume", "Source": engine_name(agent, mount["volume"]), "Target": mount["target"]}
+    return made | ({"ReadOnly": True} if mount["read_only"] else {})
+
+
+def _engine_health(health: Mapping[str, Any]) -> Spec:
+    body: Spec = {"Test": health["test"]}
+    for key, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
+        if key in health:
+            body[name] = round(health[key] * _NANO)
+    return body | ({"Retries": health["retries"]} if "retries" in health else {})
+
+
+def live(told: Mapping[str, Any], agent: str, images: Mapping[str, str]) -> Spec:
+    """The spec of a container as `GET /containers/ID/json` tells it; ``images`` are the ids of the names that we gave.
+
+    What the image would fill in by itself (environment, entrypoint) can't be told apart and is left out. What the driver
+    never sets appears only where somebody did.
+    """
+    config, host = told["Config"], told["HostConfig"]
+    labels = config.get("Labels") or {}
+    spec: Spec = {
+        "agent": agent,
+        "image": _image(told, images),
+        "command": config.get("Cmd") or [],
+        "user": config.get("User", ""),
+        "networks": sorted(short_name(agent, one) or one for one in told["NetworkSettings"]["Networks"]),
+        "mounts": [_live_mount(agent, one) for one in host.get("Mounts") or ()],
+        "stop_seconds": config.get("StopTimeout") or 10,
+        "config_digest": labels.get(CONFIG, ""),
+        "started_with": _json(labels.get(STARTED_WITH, "")),
+        **_live_limits(host),
+        **_live_confinement(host),
+        **{name: host[key] for key, name in _NEVER_SET.items() if host.get(key)},
+    }
+    spec["mounts"].sort(key=lambda mount: mount["target"])
+    if config.get("Healthcheck"):
+        spec["health"] = _live_health(config["Healthcheck"])
+    if host["NetworkMode"].startswith(("host", "container:")):
+        spec["networks"] = [host["NetworkMode"]]
+    return spec
+
+
+_NEVER_SET: Mapping[str, str] = {
+    "Privileged": "privileged",
+    "CapAdd": "cap_add",
+    "Binds": "binds",
+    "Devices": "devices",
+    "PidMode": "pid_mode",
+    "UTSMode": "uts_mode",
+    "UsernsMode": "user_namespace",
+    "ExtraHosts": "extra_hosts",
+    "PublishAllPorts": "publish_all_ports",
+    "VolumesFrom": "volumes_from",
+}
+
+
+def _live_limits(host: Mapping[str, Any]) -> Spec:
+    return {
+        # The engine says 0 for no limit, where the file says nothing.
+        "memory": host.get("Memory") or None,
+        "memory_swap": host.get("MemorySwap") or None,
+        "pids": host.get("PidsLimit") or None,
+        "cpus": (host.get("NanoCpus") or 0) / _NANO or None,
+        "cpu_shares": host.get("CpuShares") or None,
+        "ulimits": {one["Name"]: [one["Soft"], one["Hard"]] for one in host.get("Ulimits") or ()},
+        "gpus": [
+            {"driver": one["Driver"], "count": one["Count"], "capabilities": one["Capabilities"][0]}
+            for one in host.get("DeviceRequests") or ()
+        ],
+    }
+
+
+def _live_confinement(host: Mapping[str, Any]) -> Spec:
+    policy = host.get("RestartPolicy") or {}
+    times = policy.get("MaximumRetryCount") or 0
+    log = host.get("LogConfig") or {}
+    return {
+        "read_only": bool(host.get("ReadonlyRootfs")),
+        "init": bool(host.get("Init")),
+        "cap_drop": list(host.get("CapDrop") or ()),
+        "security": list(host.get("SecurityOpt") or ()),
+        "tmpfs": dict(host.get("Tmpfs") or {}),
+        "restart": f"{policy.get('Name') or 'no'}:{times}" if times else policy.get("Name") or "no",
+        "logging": {"driver": log.get("Type", ""), "options": dict(log.get("Config") or {})},
+        "dns": list(host.get("Dns") or ()),
+        "dns_options": list(host.get("DnsOptions") or ()),
+        _SPARE_GROUPS: list(host.get("GroupAdd") or ()),
+        "ports": sorted(_live_ports(host.get("PortBindings") or {}), key=lambda one: str(one["published"])),
+    }
+
+
+def _live_ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> list[Spec]:
+    return [
+        {"address": one["HostIp"], "published": int(one["HostPort"] or 0), "port": int(port.partition("/")[0])}
+        for port, several in bindings.items()
+        for one in several or ()
+    ]
+
+
+def _live_mount(agent: str, mount: Mapping[str, Any]) -> Spec:
+    name = mount.get("Source", "")
+    return {
+        "volume": short_name(agent, name) if mount.get("Type") == "volume" and short_name(agent, name) else name,
+        "target": mount["Target"],
+        "read_only": bool(mount.get("ReadOnly")),
+    }
+
+
+def _live_health(told: Mapping[str, Any]) -> Spec:
+    health: Spec = {"test": told.get("Test") or []}
+    for key, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
+        if told.get(name):
+            health[key] = told[name] / _NANO
+    return health | ({"retries": told["Retries"]} if told.get("Retries") else {})
+
+
+def _image(told: Mapping[str, Any], images: Mapping[str, str]) -> str:
+    """The name it was made from; where that name means another image by now, what it really runs."""
+    name = str(told["Config"]["Image"])
+    return name if images.get(name, told["Image"]) == told["Image"] else str(told["Image"])
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,84 @@
+"""The kind ``network``: who can reach whom. Older engines let several share a name, so each is known by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from paictl.drivers.docker.connection import Connection
+from paictl.drivers.docker.kind import Act
+from paictl.drivers.docker.naming import NAME, owner_of
+from paictl.errors import Refused
+
+__all__ = ["Networks"]
+
+
+class Networks:
+    """A bridge of the agent's own."""
+
+    def make(self, act: Act) -> None:
+        api, name = act.connection.api, act.engine_name
+        standing = _named(act.connection, name)
+        mine = [one for one in standing if owner_of(act.scope, one.get("Labels")) == "mine"]
+        if len(mine) < len(standing):
+            raise Refused(
+                f"there is a network {name} that is not paictl's", help=f"Look at `docker network inspect {name}`."
+            )
+        for stranger in _strangers(act):
+            api.disconnect_container_from_network(stranger, mine[0]["Id"], force=True)
+        if len(mine) == 1 and fits(mine[0], act.spec):
+            return
+        # Whoever is on it comes back on the new one under the same name.
+        members = {member for one in mine for member in _members(act.connection, one["Id"])}
+        for one in mine:
+            _remove(act.connection, one["Id"])
+        made = api.create_network(
+            name,
+            driver="bridge",
+            options=dict(_options(act.spec)),
+            internal=bool(act.spec["internal"]),
+            labels=act.labels(),
+            check_duplicate=True,
+        )["Id"]
+        for member in sorted(members):
+            alias = api.inspect_container(member)["Config"]["Labels"].get(NAME)
+            api.connect_container_to_network(member, made, aliases=[alias] if alias else None)
+
+    def remove(self, act: Act) -> None:
+        for one in _named(act.connection, act.engine_name):
+            handle = act.step.observed.handle if act.step.observed else ""
+            if owner_of(act.scope, one.get("Labels")) == "mine" and handle in {"", one["Id"]}:
+                _remove(act.connection, one["Id"])
+
+
+def fits(told: Mapping[str, Any], spec: Mapping[str, object]) -> bool:
+    """Whether a network is as the spec wants it."""
+    return bool(told["Internal"]) == bool(spec["internal"]) and (told.get("Options") or {}) == _options(spec)
+
+
+def _options(spec: Mapping[str, object]) -> Mapping[str, str]:
+    options = spec["options"]
+    return {str(key): str(value) for key, value in options.items()} if isinstance(options, Mapping) else {}
+
+
+def _strangers(act: Act) -> list[str]:
+    """Containers of others that somebody connected by hand, as the plan has seen them."""
+    observed = act.step.observed
+    found = observed.spec.get("strangers") if observed and act.step.action == "update" else None
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _named(connection: Connection, name: str) -> list[dict[str, Any]]:
+    # The filter takes part of a name for the name.
+    return [one for one in connection.api.networks(names=[name]) if one["Name"] == name]
+
+
+def _members(connection: Connection, network: str) -> list[str]:
+    filters = {"network": [network]}
+    return [str(one["Id"]) for one in connection.api.containers(all=True, filters=filters)]
+
+
+def _remove(connection: Connection, network: str) -> None:
+    for member in _members(connection, network):
+        connection.api.disconnect_container_from_network(member, network, force=True)
+    connection.api.remove_network(network)

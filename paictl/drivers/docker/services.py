@@ -1,0 +1,125 @@
+"""The kind ``service``: one container, with the volume that its configuration lies in. It is never changed, always made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from paictl.drivers.docker.connection import Connection
+from paictl.drivers.docker.containers import Spec, config_volume, to_engine
+from paictl.drivers.docker.kind import Act
+from paictl.drivers.docker.naming import (
+    AGENT,
+    FINGERPRINT,
+    INSTANCE,
+    KIND,
+    NAME,
+    TARGET,
+    UPLOAD,
+    container_name,
+    engine_name,
+    labels,
+)
+from paictl.drivers.docker.uploads import put_text
+from paictl.engine.driver import Scope
+
+__all__ = ["CONFIG_KIND", "Services", "containers_of"]
+
+CONFIG_KIND = "config"
+"""The kind, by its label, of the volumes that hold configurations: they come and go with their service."""
+
+_RUNS = frozenset({"running", "restarting"})
+
+
+class Services:
+    """A program in its container. What runs as it should is left alone."""
+
+    def make(self, act: Act) -> None:
+        api, standing = act.connection.api, containers_of(act.connection, act.scope, act.name)
+        mine = [one for one in standing if one["Labels"].get(INSTANCE, "") == act.step.instance]
+        if len(mine) == 1 and _fits(act, mine[0]) and _runs(act.connection, mine[0]):
+            return
+        for one in mine:
+            _end(act.connection, one)
+        others = [one for one in standing if one not in mine]
+        number = next(one for one in range(1, len(others) + 2) if not _taken(act, others, one))
+        self._configure(act)
+        spec: Spec = dict(act.spec)
+        body, name = to_engine(spec, act.labels(number)), container_name(act.scope.agent, act.name, number)
+        made = api.create_container_from_config(body, name)["Id"]  # type: ignore[no-untyped-call] # so its types leave it
+        for network in spec["networks"][1:]:
+            joined = engine_name(act.scope.agent, network)
+            api.connect_container_to_network(made, joined, aliases=[spec["alias"]])
+        api.start(made)
+        _sweep(act, keep=_config_of(act))
+
+    def remove(self, act: Act) -> None:
+        for one in containers_of(act.connection, act.scope, act.name):
+            if one["Labels"].get(INSTANCE, "") == act.step.instance:
+                _end(act.connection, one)
+        _sweep(act)
+
+    def _configure(self, act: Act) -> None:
+        """Put its configuration where it will find it: an engine elsewhere can't mount a file of this machine."""
+        volume = _config_of(act)
+        if not volume:
+            return
+        files: Mapping[str, str] = act.spec["config"]  # type: ignore[assignment] # the spec is JSON data
+        marks = labels(act.scope, CONFIG_KIND, act.name)
+        act.connection.api.create_volume(volume, driver="local", labels=marks)
+        content = {PurePosixPath(path).name: text for path, text in files.items()}
+        put_text(act.connection, volume, act.text("image"), content, labels(act.scope, UPLOAD, act.name))
+
+
+def containers_of(connection: Connection, scope: Scope, service: str) -> list[dict[str, Any]]:
+    """The containers of one service, oldest first."""
+    wanted = {AGENT: scope.agent, TARGET: scope.target, KIND: "service", NAME: service}
+    filters = {"label": [f"{key}={value}" for key, value in wanted.items()]}
+    return sorted(connection.api.containers(all=True, filters=filters), key=lambda one: one["Created"])
+
+
+def _fits(act: Act, container: Mapping[str, Any]) -> bool:
+    """Whether it was made from exactly this, and nobody changed it since."""
+    return container["Labels"].get(FINGERPRINT) == act.step.fingerprint and not act.step.changes
+
+
+def _runs(connection: Connection, container: Mapping[str, Any]) -> bool:
+    """Have it run, when it is one that ran before; False for one that was never started: it may be half made."""
+    match container["State"]:
+        case "paused":
+            connection.api.unpause(container["Id"])
+        case "exited":
+            connection.api.start(container["Id"])
+        case state:
+            return state in _RUNS
+    return True
+
+
+def _end(connection: Connection, container: Mapping[str, Any]) -> None:
+    if container["State"] == "paused":
+        # It could not hear that it is to end.
+        connection.api.unpause(container["Id"])
+    if container["State"] in _RUNS | {"paused"}:
+        # Without a number: the grace that the container itself was made with.
+        connection.api.stop(container["Id"])
+    connection.api.remove_container(container["Id"], force=True)
+
+
+def _taken(act: Act, others: list[dict[str, Any]], number: int) -> bool:
+    name = "/" + container_name(act.scope.agent, act.name, number)
+    return any(name in one["Names"] for one in others)
+
+
+def _config_of(act: Act) -> str:
+    config = act.spec.get("config")
+    return engine_name(act.scope.agent, config_volume(act.name, config)) if isinstance(config, Mapping) else ""
+
+
+def _sweep(act: Act, keep: str = "") -> None:
+    """Remove the configurations of this service that no container has any more."""
+    wanted = labels(act.scope, CONFIG_KIND, act.name)
+    filters = {"label": [f"{key}={value}" for key, value in wanted.items()], "dangling": ["true"]}
+    for volume in act.connection.api.volumes(filters=filters)["Volumes"] or ():
+        if volume["Name"] != keep:
+            act.connection.api.remove_volume(volume["Name"])

@@ -1,0 +1,60 @@
+"""The kind ``volume``: what outlives containers. Data is removed only by a step that says that it destroys it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from paictl.drivers.docker.connection import Connection
+from paictl.drivers.docker.kind import Act
+from paictl.drivers.docker.naming import HOLDS_DATA, KIND, UPLOAD, owner_of
+from paictl.errors import Refused
+
+__all__ = ["Volumes", "volume_options"]
+
+
+class Volumes:
+    """A named volume of the local driver; on tmpfs where its options say so."""
+
+    def make(self, act: Act) -> None:
+        # Creating one that exists succeeds and answers with the old one, whoever's it is.
+        options = volume_options(act.spec)
+        told = act.connection.api.create_volume(
+            act.engine_name, driver="local", driver_opts=options or None, labels=act.labels()
+        )
+        if owner_of(act.scope, told.get("Labels")) != "mine":
+            raise Refused(
+                f"there is a volume {act.engine_name} that is not paictl's",
+                help=f"Look at `docker volume inspect {act.engine_name}`; `paictl adopt` takes it over.",
+            )
+        if (told.get("Options") or {}) != options:
+            _remove(act.connection, act.engine_name)
+            act.connection.api.create_volume(
+                act.engine_name, driver="local", driver_opts=options or None, labels=act.labels()
+            )
+
+    def remove(self, act: Act) -> None:
+        told = _found(act.connection, act.engine_name)
+        if told is None or owner_of(act.scope, told.get("Labels")) == "foreign":
+            return
+        data = (told.get("Labels") or {}).get(HOLDS_DATA) == "true"
+        if not data or (act.step.effect and act.step.effect.destroys):
+            _remove(act.connection, act.engine_name)
+
+
+def volume_options(spec: Mapping[str, object]) -> dict[str, str]:
+    """The options for the volume's driver."""
+    options = spec.get("options")
+    return {str(key): str(value) for key, value in options.items()} if isinstance(options, Mapping) else {}
+
+
+def _found(connection: Connection, name: str) -> dict[str, Any] | None:
+    volumes = connection.api.volumes(filters={"name": [name]})["Volumes"] or []
+    return next((one for one in volumes if one["Name"] == name), None)
+
+
+def _remove(connection: Connection, name: str) -> None:
+    """Remove it, with the containers that were only there to fill it: a kill may have left one."""
+    for one in connection.api.containers(all=True, filters={"volume": [name], "label": [f"{KIND}={UPLOAD}"]}):
+        connection.api.remove_container(one["Id"], force=True)
+    connection.api.remove_volume(name)
