@@ -34,7 +34,7 @@ _SCRATCH = "mode=1777,size=64m,noexec,nosuid,nodev"
 _TEMPORARY = "/tmp"  # noqa: S108 - a container's own
 _HEALTH = ("CMD", "/opt/paictl/venv/bin/python", "-I", "/opt/paictl/health.py")
 # Who goes first where all want to compute: the door answers people while a model thinks. Docker's own default is 1024.
-_SHARES: Mapping[ServiceRole, int] = {"gateway": 2048, "store": 1536, "agent": 768, "model": 512}
+_SHARES: Mapping[ServiceRole, int] = {"gateway": 2048, "store": 1536, "agent": 768, "orchestrator": 768, "model": 512}
 
 
 @dataclass(frozen=True, slots=True)
