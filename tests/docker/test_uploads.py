@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,20 +77,24 @@ def world(engine: Reached, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
     api = engine.api
     api.import_image_from_data(bytes(1024), repository=name, tag="1")
     made = World(connect(), f"{name}:1", tmp_path)
-    yield from _with_volume(made, engine, name, {})
+    with _with_volume(made, engine, name, {}):
+        yield made
     made.connection.close()
     api.remove_image(f"{name}:1")
 
 
+@contextmanager
 def _with_volume(made: World, engine: Reached, name: str, options: dict[str, str]) -> Iterator[World]:
     api = engine.api
     made.volume = str(api.create_volume(name, driver_opts=options, labels={"paictl.test": name})["Name"])
     host = api.create_host_config(mounts=[Mount("/seen", name, read_only=True, no_copy=True)], read_only=True)
     made.reader = api.create_container(made.image, command=["x"], host_config=host)["Id"]
-    yield made
-    for one in api.containers(all=True, filters={"volume": [name]}):
-        api.remove_container(one["Id"], force=True)
-    api.remove_volume(name)
+    try:
+        yield made
+    finally:
+        for one in api.containers(all=True, filters={"volume": [name]}):
+            api.remove_container(one["Id"], force=True)
+        api.remove_volume(name)
 
 
 def test_a_service_that_mounts_it_read_only_sees_the_files_that_were_put(world: World) -> None:
@@ -185,11 +190,9 @@ def test_the_file_of_a_container_that_is_gone_is_an_error_and_not_missing(world:
         stat(world.connection, world.reader, "/seen/model.gguf")
 
 
-def test_a_full_disk_is_told_and_nothing_half_is_taken_for_whole(
-    world: World, engine: Reached, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_and_nothing_half_is_taken_for_whole(world: World, engine: Reached) -> None:
     options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
-    for small in _with_volume(replace(world), engine, f"{world.volume}-small", options):
+    with _with_volume(replace(world), engine, f"{world.volume}-small", options) as small:
         file = small.weights(b"weights " * 400_000)
         with pytest.raises(PaictlError, match="no space left on device"):
             small.upload(file)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.execution import run
+from paictl.drivers.docker.troubles import EngineError
 from paictl.errors import PaictlError, Unreachable
 
 __all__ = ["ALTERED", "GENERATED", "drop", "make", "put", "status"]
@@ -28,13 +29,13 @@ def status(connection: Connection, keeper_id: str) -> Mapping[str, str]:
 
     Raises ``Unreachable`` when the keeper does not tell.
     """
-    code, told, why = _asked(connection, keeper_id, "status")
     try:
-        found: dict[str, str] = json.loads(told) if code == 0 else {}
-    except ValueError:
-        code, why = 1, "its answer is no JSON"
+        code, told, why = _asked(connection, keeper_id, "status")
+    except EngineError as error:
+        raise _silent(keeper_id, error.summary) from error
     if code != 0:
-        raise Unreachable(f"the keeper of the secrets does not tell what it holds: {why}", help=_advice(keeper_id))
+        raise _silent(keeper_id, why)
+    found: dict[str, str] = json.loads(told)
     return found
 
 
@@ -64,6 +65,10 @@ def _asked(connection: Connection, keeper_id: str, *words: str, stdin: bytes = b
     done = run(connection, keeper_id, [*_KEEPER, *words], stdin)
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     return done.code, done.stdout, lines[-1] if lines else f"it ended with {done.code}"
+
+
+def _silent(keeper_id: str, why: str) -> Unreachable:
+    return Unreachable(f"the keeper of the secrets does not tell what it holds: {why}", help=_advice(keeper_id))
 
 
 def _advice(keeper_id: str) -> str:
