@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paictl.blueprint.unavailable import refuse_unavailable, unavailable
+from paictl.blueprint.unavailable import left_idle, refuse_unavailable, unavailable
 from paictl.errors import ExitCode, Unavailable
 from paictl.manifest.load import load
 from tests.blueprint.manifests import QUICKSTART, manifest
@@ -57,3 +57,65 @@ def test_the_quickstart_asks_for_nothing_that_is_missing() -> None:
 def test_a_driver_that_only_renders_says_so_at_its_target(driver: str) -> None:
     (found,) = unavailable(load([QUICKSTART], env={}), driver)
     assert "render" in found.help
+
+
+# On docker more is there; these are the lines that still are not, and the words that name them.
+STILL_WANTED = {
+    '  models: {v: {task: chat, engine: vllm, source: "file:///m"}}\n': "vllm without a graphics card",
+    '  models: {v: {task: chat, engine: mlc-llm, gpu: nvidia, source: "file:///m"}}\n': "an image of mlc-llm",
+    '  models: {v: {task: embed, engine: ollama, source: "file:///m.gguf"}}\n': "engine ollama for embed",
+    '  models: {v: {task: embed, gpu: nvidia, source: "file:///m.onnx"}}\n': "card for an embedding model",
+    '  models: {v: {task: chat, source: "ollama://m"}}\n': "ollama://",
+    '  models: {v: {task: transcribe, engine: whisper.cpp, source: "file:///m.bin"}}\n': "speech",
+    "  memory: {store: {engine: qdrant}}\n": "memory store qdrant",
+    '  memory: {store: {engine: qdrant, manage: external, url: "http://127.0.0.1:6333"}}\n': "external memory store",
+    "  orchestration: {engine: n8n}\n": "engine n8n",
+}
+
+
+@pytest.mark.parametrize("line", STILL_WANTED)
+def test_docker_names_what_it_does_not_have(line: str, tmp_path: Path) -> None:
+    (found,) = unavailable(manifest(tmp_path, line), "docker")
+    assert STILL_WANTED[line] in found.summary
+    assert found.span is not None
+    assert found.span.line == 6
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '  models: {v: {task: chat, engine: ollama, source: "file:///m.gguf"}}\n',
+        '  models: {v: {task: chat, gpu: nvidia, source: "file:///m.gguf"}}\n',
+        '  models: {v: {task: chat, engine: vllm, gpu: nvidia, source: "file:///m"}}\n',
+        "  memory: {store: {engine: pgvector}}\n",
+        "  memory: {store: {engine: chroma}}\n",
+        '  memory: {store: {engine: chroma, manage: external, url: "http://127.0.0.1:8000"}}\n',
+    ],
+)
+def test_docker_has_what_native_refuses(line: str, tmp_path: Path) -> None:
+    assert unavailable(manifest(tmp_path, line), "docker") == []
+    assert unavailable(manifest(tmp_path, line), "native")
+
+
+def test_a_card_that_only_a_profile_wishes_for_is_a_warning_where_the_driver_has_none(tmp_path: Path) -> None:
+    line = '  models: {chat: {task: chat, source: "file:///m.gguf"}}\n'
+    manifest(tmp_path, line)
+    path = tmp_path / "agent.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("driver: native", "driver: native, profile: workstation-gpu"),
+        encoding="utf-8",
+    )
+    wished = load([path], env={})
+    assert wished.agent.spec.models["chat"].gpu == "nvidia"
+    assert unavailable(wished, "native") == []
+    (idle,) = left_idle(wished, "native")
+    assert idle.severity == "warning"
+    assert "card stays idle" in idle.summary
+    assert left_idle(wished, "docker") == []
+
+
+def test_a_card_that_a_person_asks_for_is_refused_where_the_driver_has_none(tmp_path: Path) -> None:
+    asked = manifest(tmp_path, '  models: {chat: {task: chat, gpu: nvidia, source: "file:///m.gguf"}}\n')
+    (found,) = unavailable(asked, "native")
+    assert "graphics card" in found.summary
+    assert left_idle(asked, "native") == []

@@ -233,3 +233,57 @@ def test_offline_uses_what_is_cached_and_says_what_is_not(index: Site, supply: S
     assert lock_models(_models(chat=model), _MACHINE, offline)["chat"].weights.sha256 == _sha256(_CHAT)
     assert len(index.requests) == before
     assert path
+
+
+@pytest.fixture
+def model_folder(folder: Path) -> Path:
+    inside = folder / "qwen"
+    inside.mkdir()
+    (inside / "model.safetensors").write_bytes(b"weights" * 1000)
+    (inside / "config.json").write_bytes(b"{}")
+    (inside / "tokenizer.json").write_bytes(b'{"a": 1}')
+    (inside / ".gitattributes").write_bytes(b"hidden")
+    return inside
+
+
+_FOLDER = {"engine": "vllm", "source": "file://qwen", "gpu": "nvidia"}
+
+
+def test_a_model_that_is_a_folder_is_locked_file_by_file(supply: Supply, model_folder: Path) -> None:
+    lock = lock_models(_models(chat=_FOLDER), _MACHINE, supply)["chat"]
+    assert (lock.format, lock.engine, lock.context) == ("folder", "vllm", 8192)
+    assert (lock.weights.file, lock.weights.sha256) == ("model.safetensors", _sha256(b"weights" * 1000))
+    assert list(lock.parts) == ["config.json", "tokenizer.json"]
+    assert lock.parts["config.json"].sha256 == _sha256(b"{}")
+    assert lock.parts["config.json"].source == (model_folder / "config.json").as_uri()
+
+
+def test_a_folder_holds_until_the_lock_is_renewed_wherever_the_manifest_lies(
+    supply: Supply, model_folder: Path, tmp_path: Path
+) -> None:
+    first = lock_models(_models(chat=_FOLDER), _MACHINE, supply)
+    (model_folder / "config.json").write_bytes(b"{ }")
+    again = lock_models(_models(chat=_FOLDER), _MACHINE, replace(supply, previous=first))
+    assert again == first
+    moved = lock_models(_models(chat=_FOLDER), _MACHINE, replace(supply, previous=first, base=tmp_path / "elsewhere"))
+    assert moved["chat"].parts["config.json"].source == (tmp_path / "elsewhere" / "qwen" / "config.json").as_uri()
+    assert moved["chat"].parts["config.json"].sha256 == first["chat"].parts["config.json"].sha256
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"source": "file://qwen"}, "is a folder, and engine auto takes a file"),
+        ({**_FOLDER, "sha256": "a" * 64}, "a folder has no sha256"),
+        ({**_FOLDER, "source": "file://chat.gguf"}, "is no folder, and engine vllm"),
+        ({**_FOLDER, "source": "file://empty"}, "weights and their configuration are needed"),
+        ({**_FOLDER, "source": "file://nested"}, "has inner in it"),
+    ],
+)
+def test_what_is_no_model_folder_is_refused(
+    supply: Supply, model_folder: Path, model: dict[str, Any], reason: str
+) -> None:
+    (model_folder.parent / "empty").mkdir()
+    (model_folder.parent / "nested" / "inner").mkdir(parents=True)
+    with pytest.raises(UsageError, match=reason):
+        lock_models(_models(m=model), _MACHINE, supply)

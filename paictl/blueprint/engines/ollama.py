@@ -27,7 +27,8 @@ _START = """\
 trap 'kill -TERM "$server"' TERM INT
 until /bin/ollama list >/dev/null 2>&1; do kill -0 "$server" || exit 1; sleep 1; done
 /bin/ollama create "$1" -f "$0" || { kill -TERM "$server"; exit 1; }
-while kill -0 "$server" 2>/dev/null; do wait "$server"; done
+while kill -0 "$server" 2>/dev/null; do wait "$server"; code=$?; done
+exit "${code:-1}"
 """
 
 
