@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Refreshes requirements/*.txt from pyproject.toml: one resolution for development, and the part of it that targets run.
+# Refreshes requirements/*.txt from pyproject.toml: one resolution for development, the part of it that targets run, and what
+# the images of the Docker tests are made of.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uv=.venv/bin/uv
@@ -15,3 +16,4 @@ with open("pyproject.toml", "rb") as source:
     print("\n".join(tomllib.load(source)["project"]["optional-dependencies"]["runtime"]))
 PY
 "${compile[@]}" "$runtime" --constraints "$pins" --output-file requirements/runtime.txt
+"${compile[@]}" --no-deps --group images --output-file requirements/images.txt
