@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from paictl.blueprint.images import PUBLISHED
+from paictl.manifest.load import load
 from tests.story.home import Home
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STANDING = sorted(path.name for path in EXAMPLES.iterdir() if path.name != "full")
+# The others need a Docker engine: tests/docker makes them stand.
+NATIVE = [name for name in STANDING if "driver: native" in (EXAMPLES / name / "agent.yaml").read_text(encoding="utf-8")]
 
 
 def _home(folder: Path, example: str) -> Home:
@@ -31,7 +35,7 @@ def test_an_example_applied_twice_changes_nothing_the_second_time(example: str, 
 
 @pytest.mark.real
 @pytest.mark.promise(2)
-@pytest.mark.parametrize("example", [name for name in STANDING if name != "quickstart"])
+@pytest.mark.parametrize("example", [name for name in NATIVE if name != "quickstart"])
 def test_an_example_stands_for_real_and_answers(example: str, tmp_path: Path) -> None:
     home = _home(tmp_path, example)
     (tmp_path / "run").mkdir(mode=0o700)
@@ -44,6 +48,15 @@ def test_an_example_stands_for_real_and_answers(example: str, tmp_path: Path) ->
         assert home.everything() == []
     finally:
         home.switch_off()
+
+
+def test_the_servers_images_are_the_published_ones_unless_variables_name_others() -> None:
+    def images(**env: str) -> dict[str, str]:
+        return {str(name): image for name, image in load([manifest], env=env).agent.spec.images.items()}
+
+    manifest = EXAMPLES / "server" / "agent.yaml"
+    assert images() == {name: PUBLISHED[name] for name in ("base", "llama.cpp", "pgvector")}
+    assert images(PAICTL_IMAGE_LLAMA_CPP="local/llama:1")["llama.cpp"] == "local/llama:1"
 
 
 def test_the_full_example_is_valid_and_names_every_line_that_no_driver_has_yet(tmp_path: Path) -> None:
