@@ -83,14 +83,15 @@ def unreachable(error: BaseException, address: str, complaint: str = "") -> Unre
 
 def _reason(error: BaseException) -> str:
     """The system's own reason, below what requests and urllib3 wrapped around it."""
-    seen: BaseException | None = error
-    found: BaseException = error
-    while seen is not None:
-        if isinstance(seen, (ssl.SSLError, socket.gaierror, ConnectionError)) or (
-            isinstance(seen, OSError) and seen.errno is not None
+    found, waiting = error, [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, (ssl.SSLError, socket.gaierror, ConnectionError)) or (
+            isinstance(one, OSError) and one.errno
         ):
-            found = seen
-        seen = seen.__cause__ or seen.__context__
+            found = one
+        # urllib3 names the reason as its cause, and what it was before that only as an argument of it.
+        waiting += [next_ for next_ in (one.__context__, one.__cause__, *one.args) if isinstance(next_, BaseException)]
     if isinstance(found, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({found.verify_message})"
     if isinstance(found, OSError) and found.errno == errno.ENOENT and not isinstance(found, ssl.SSLError):
