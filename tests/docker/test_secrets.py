@@ -86,7 +86,8 @@ class World:
         self.services[name] = self._start(["sh", "-c", SERVICE], user, mounts)
 
     def _start(self, command: list[str], user: int, mounts: list[Mount]) -> str:
-        policy = {"Name": "unless-stopped"}
+        # A daemon that comes back from a crash ends its containers, and takes those with `unless-stopped` for stopped by hand.
+        policy = {"Name": "always"}
         host = self.api.create_host_config(
             mounts=mounts, network_mode="none", init=True, restart_policy=policy, **DENIED
         )
@@ -299,6 +300,7 @@ def _check_restarts(world: World, own: Engine) -> None:
     assert not _holding(own, world.canary)
     assert not _processes(world.canary)
     own.restart()
+    until(partial(world.runs, world.keeper), "the keeper runs again")
     until(lambda: world.status() == {"token": "generated"}, "the generated one is there again, the declared one absent")
     assert run(world.connection, world.keeper, ["cat", f"{ROOT}/vault/gateway/token"]).stdout == token
     assert not _holding(own, world.canary)
@@ -309,6 +311,7 @@ def _check_restarts(world: World, own: Engine) -> None:
         assert world.read(name, "api") == world.canary
     own.kill()
     own.serve()
+    until(partial(world.runs, world.keeper), "the keeper runs after a crash of the engine")
     until(lambda: world.status() == {"token": "generated"}, "the same after a crash of the engine")
     world.clear()
     assert not _holding(own, world.canary)
