@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from paictl.cli.flags import Call, delete_data, option, verb_command
+from paictl.cli.flags import Call, delete_data, option, take_over, verb_command
 from paictl.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _REVIEW = "Say --yes, or review `paictl plan --out FILE` first and run `paictl a
 @option("--plan-hash", metavar="HASH", help="Carry out the plan with this hash, or nothing.")
 @option("--rollback-on-failure", is_flag=True, help="Go back to the release before when something fails.")
 @option("--allow-destroy", is_flag=True, help="Go on even when most of what stands would go.")
+@take_over
 @delete_data("Let the data at this address be deleted.")
 def verb(call: Call, plan_file: str | None, plan_hash: str | None, **allowed: Any) -> None:
     """Make the manifest true on its target: show the plan, ask, carry it out, wait until everything is healthy.

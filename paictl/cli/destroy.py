@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from paictl.cli.flags import Call, delete_data, verb_command
+from paictl.cli.flags import Call, delete_data, take_over, verb_command
 
 if TYPE_CHECKING:
     from paictl.cli.changes import Change
@@ -19,6 +19,7 @@ __all__ = ["verb"]
 
 
 @verb_command("destroy")
+@take_over
 @delete_data("Delete the data at this address, too.")
 def verb(call: Call, **allowed: Any) -> None:
     """Remove what paictl made on the target, in the reverse order. Data stays unless --delete-data names it."""

@@ -17,7 +17,7 @@ from paictl.cli.console.deadline import deadline
 from paictl.cli.console.help import VerbCommand
 from paictl.cli.console.terminal import Terminal
 
-__all__ = ["Call", "Flags", "Seconds", "delete_data", "option", "verb_command"]
+__all__ = ["Call", "Flags", "Seconds", "delete_data", "option", "take_over", "verb_command"]
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -71,6 +71,12 @@ def delete_data(meaning: str) -> _Decorator:
         return frozenset(value)
 
     return option("--delete-data", multiple=True, callback=as_set, metavar="ADDRESS", help=meaning)
+
+
+def take_over(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--take-over``: this manifest takes the place of the one that the agent was applied from."""
+    means = "Go on although the agent was applied from another manifest."
+    return option("--take-over", is_flag=True, help=means)(function)
 
 
 _FILE = click.Path(allow_dash=True)

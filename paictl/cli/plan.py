@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from paictl.cli.flags import Call, delete_data, option, verb_command
+from paictl.cli.flags import Call, delete_data, option, take_over, verb_command
 from paictl.errors import ExitCode
 
 __all__ = ["verb"]
@@ -18,6 +19,7 @@ __all__ = ["verb"]
 @option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the plan, for `paictl apply --plan FILE`.")
 @option("--detailed-exitcode", is_flag=True, help="Exit 3 when there is something to do.")
 @option("--allow-destroy", is_flag=True, help="Plan even when most of what stands would go.")
+@take_over
 @delete_data("Plan to delete the data at this address, too.")
 def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -> int:
     """Show what apply would do: each step with its cause, what changes in it, downloads, downtime, data destroyed."""
@@ -28,12 +30,15 @@ def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -
     session = open_session(call)
     options = Options(**allowed)
     with watched(call) as emit:
-        plan = session.reconciler(emit).plan(lambda: session.desired(emit, download=out is not None), options)
-    document = plan_document(plan, session.manifest.warnings)
+        desired = partial(session.desired, emit, download=out is not None)
+        plan, refusals = session.reconciler(emit).foresee(desired, options)
+    document = plan_document(plan, session.manifest.warnings, refusals)
     call.terminal.result(document, lambda: plan_lines(plan, call.terminal))
+    for refusal in refusals:
+        call.terminal.note(f"\nwarning: apply would be refused: {refusal.summary}\n   help: {refusal.help}")
     if out is not None:
         Path(out).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         call.terminal.note(f"\nKept in {out}. Carry out exactly this with: paictl apply --plan {out}")
-    elif not plan.empty:
+    elif not plan.empty and not refusals:
         call.terminal.note("\nCarry it out with: paictl apply")
     return ExitCode.PENDING if detailed_exitcode and not plan.empty else ExitCode.OK

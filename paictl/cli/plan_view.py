@@ -13,7 +13,7 @@ from paictl.cli.console.table import cell_width, wrap
 from paictl.cli.console.terminal import Terminal
 from paictl.engine.causes import ABSENT, DESTROYED
 from paictl.engine.model import Action, Address, Change, DataEffect, Plan, Step
-from paictl.errors import Diagnostic
+from paictl.errors import Diagnostic, Refused
 from paictl.sizes import byte_count
 
 __all__ = ["plan_document", "plan_lines", "summary_sentence"]
@@ -48,8 +48,10 @@ class _Page:
         return not self.width or self.width >= 60
 
 
-def plan_document(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> dict[str, object]:
-    """The documented JSON of a plan; ``warnings`` are those of the manifest."""
+def plan_document(
+    plan: Plan, warnings: Sequence[Diagnostic] = (), refusals: Sequence[Refused] = ()
+) -> dict[str, object]:
+    """The documented JSON of a plan; ``warnings`` are those of the manifest, ``refusals`` why apply would not do it now."""
     counts = Counter(step.action for step in plan.steps)
     return {
         "format": "1",
@@ -60,6 +62,7 @@ def plan_document(plan: Plan, warnings: Sequence[Diagnostic] = ()) -> dict[str, 
         "steps": [_step_document(step) for step in plan.steps],
         "kept": [str(address) for address in plan.kept],
         "diagnostics": [diagnostic_document(warning) for warning in warnings],
+        "refusals": [{"code": one.code, "summary": one.summary, "help": one.help} for one in refusals],
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from paictl.cli.flags import Call, delete_data, option, verb_command
+from paictl.cli.flags import Call, delete_data, option, take_over, verb_command
 
 if TYPE_CHECKING:
     from paictl.cli.changes import Change
@@ -23,6 +23,7 @@ __all__ = ["verb"]
 @verb_command("rollback", takes_file=False)
 @click.argument("release", type=click.IntRange(min=1), required=False, metavar="[N]")
 @option("--allow-destroy", is_flag=True, help="Go on even when most of what stands would go.")
+@take_over
 @delete_data("Let the data at this address be deleted.")
 def verb(call: Call, release: int | None, **allowed: Any) -> None:
     """Go back to release N of `paictl history`, or to the one before the current one. It becomes a new release.

@@ -85,7 +85,8 @@ class Session:
         """The driver itself; raises ``Unavailable`` for one that only renders."""
         from paictl.cli.drivers import driver_of
 
-        return driver_of(self.driver_name, self.scope, offline=self.call.flags.offline)
+        context = self.manifest.target_spec.context
+        return driver_of(self.driver_name, self.scope, offline=self.call.flags.offline, context=context)
 
     @cached_property
     def scope(self) -> Scope:
@@ -135,6 +136,7 @@ class Session:
 
     def reconciler(self, emit: Emit = ignore) -> Reconciler:
         """The engine, for this agent on this target."""
+        from paictl.cli.origin import source_of
         from paictl.cli.resolution import read_secret
         from paictl.engine.reconciler import Reconciler
 
@@ -144,6 +146,7 @@ class Session:
             state_dir=places.state_home(),
             secrets=lambda name: read_secret(self.manifest, name),
             who=f"{getpass.getuser()}@{socket.gethostname()}",
+            source=source_of(manifest_files(self.call)[0]),
             emit=emit,
             lock_timeout=self.call.flags.lock_timeout or 0.0,
         )

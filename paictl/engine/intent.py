@@ -16,13 +16,15 @@ __all__ = ["NOTHING_ALLOWED", "Desired", "Options"]
 class Options:
     """What the person allows. Addresses are in the short form, ``volume/memory``.
 
-    ``expect`` is the hash of a plan that was reviewed before; apply does exactly that plan or refuses.
+    ``expect`` is the hash of a plan that was reviewed before; apply does exactly that plan or refuses. ``take_over``: the
+    agent may have been applied from another manifest until now.
     """
 
     delete_data: frozenset[str] = frozenset()
     allow_destroy: bool = False
     expect: str = ""
     rollback_on_failure: bool = False
+    take_over: bool = False
 
 
 NOTHING_ALLOWED = Options()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paictl.engine.model import Address, Resource
+from paictl.engine.ownership import Source
 
 __all__ = ["Inventory", "Record", "address_from_text", "record_from_json", "record_to_json"]
 
@@ -35,12 +36,14 @@ class Inventory:
 
     ``release`` is the number of the one that stands (0 for none). ``unsettled`` are addresses at which a step was begun and
     not ended. ``before`` are the resources of that release: what the fields were that can't be read back.
+    ``source`` is the manifest that it is applied from, when that is known.
     """
 
     release: int = 0
     records: Mapping[Address, Record] = field(default_factory=dict)
     unsettled: frozenset[Address] = frozenset()
     before: Mapping[Address, Resource] = field(default_factory=dict)
+    source: Source | None = None
 
 
 def address_from_text(text: str, target: str, driver: str) -> Address:

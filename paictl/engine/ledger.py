@@ -21,6 +21,7 @@ from paictl.engine.inventory import Inventory, Record, address_from_text, record
 from paictl.engine.journal import Entry, Journal, replay
 from paictl.engine.model import Address, Observation, Plan, Resource
 from paictl.engine.outcome import Release
+from paictl.engine.ownership import Source
 from paictl.engine.points import OnPoint
 from paictl.engine.releases import Releases
 from paictl.engine.state import from_target, is_state, read_state, to_target, write_state
@@ -119,11 +120,12 @@ def fold(inventory: Inventory, entries: Iterable[Entry], target: str, driver: st
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who made a release, by which verb, and when (ISO 8601)."""
+    """Who made a release, by which verb, when (ISO 8601), and from which manifest."""
 
     who: str
     verb: str
     when: str
+    source: Source | None = None
 
 
 class Ledger:
@@ -168,7 +170,10 @@ class Ledger:
         the writes is mended by the next run.
         """
         number = self._release(desired, stamp) if desired.resources else 0
-        self._conclude(replace(remember(desired, plan, observation, self.inventory), release=number))
+        after = remember(desired, plan, observation, self.inventory)
+        # Of an agent of which nothing is left nobody is the owner.
+        source = (stamp.source or self.inventory.source) if after.records else None
+        self._conclude(replace(after, release=number, source=source))
         return number
 
     def _release(self, desired: Desired, stamp: Stamp) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paictl.engine import causes, review, undo
+from paictl.engine import causes, ownership, review, undo
 from paictl.engine.executor import execute
 from paictl.engine.intent import Desired, Options
 from paictl.engine.inventory import Inventory
@@ -38,6 +38,7 @@ class Errand:
 def reconcile(setting: Setting, errand: Errand) -> Applied:
     """Hold the lock; settle what a crash left in the journal; compile; observe; plan; ask; execute; record."""
     with setting.hold_lock(errand.verb) as ledger:
+        ownership.check(setting.scope, ledger.inventory.source, setting.source, take_over=errand.options.take_over)
         desired = errand.compile(ledger.inventory)
 
         def look() -> Look:

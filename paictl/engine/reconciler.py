@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from paictl.engine import causes, standing
+from paictl.engine import causes, ownership, standing
 from paictl.engine.intent import NOTHING_ALLOWED, Desired, Options
 from paictl.engine.inventory import Inventory
 from paictl.engine.ledger import recall
@@ -31,6 +31,23 @@ class Reconciler(Setting):
     def plan(self, compile_: Compile, options: Options = NOTHING_ALLOWED) -> Plan:
         """What apply would do now."""
         return plan(self._question(compile_()), options)
+
+    def foresee(self, compile_: Compile, options: Options = NOTHING_ALLOWED) -> tuple[Plan, tuple[Refused, ...]]:
+        """What apply would do now, and for what it would refuse to do any of it."""
+        desired = compile_()
+        question = self._question(desired)
+        made = plan(question, options)
+        known, refusals = question.inventory.source, []
+        try:
+            ownership.check(self.scope, known, self.source, take_over=options.take_over)
+        except Refused as refusal:
+            refusals.append(refusal)
+        try:
+            if desired.blueprint is not None and not made.empty:
+                self.driver.preflight(desired.blueprint, question.observation)
+        except Refused as refusal:
+            refusals.append(refusal)
+        return made, tuple(refusals)
 
     def apply(
         self,

@@ -12,6 +12,7 @@ from paictl.engine.driver import Driver, Scope, SecretReader
 from paictl.engine.executor import Crew
 from paictl.engine.ledger import Ledger, Place, Stamp
 from paictl.engine.lock import hold, myself
+from paictl.engine.ownership import Source
 from paictl.engine.points import OnPoint, pass_by
 from paictl.errors import PaictlError
 from paictl.events import Emit, ignore
@@ -24,7 +25,7 @@ class Setting:
     """One agent on one target, through one driver.
 
     ``state_dir`` is the folder above all agents (``places.state_home()`` or ``--state-dir``); ``who`` is told to whoever
-    finds the lock held, and is written into releases.
+    finds the lock held, and is written into releases. ``source`` is the manifest that asks, when it is a file.
     """
 
     scope: Scope
@@ -32,6 +33,7 @@ class Setting:
     state_dir: Path
     secrets: SecretReader
     who: str
+    source: Source | None = None
     emit: Emit = ignore
     clock: Clock = field(default_factory=SystemClock)
     lock_timeout: float = 0.0
@@ -70,4 +72,4 @@ class Setting:
 
     def stamp(self, verb: str) -> Stamp:
         """What a release says of its making."""
-        return Stamp(self.who, verb, self.clock.now().isoformat(timespec="seconds"))
+        return Stamp(self.who, verb, self.clock.now().isoformat(timespec="seconds"), self.source)

@@ -9,6 +9,7 @@ from typing import Any
 from paictl.engine.durable import write_durably
 from paictl.engine.formats import CURRENT, Damaged, decode, encode, upgrade
 from paictl.engine.inventory import Inventory, address_from_text, record_from_json, record_to_json
+from paictl.engine.ownership import source_from_json, source_to_json
 from paictl.engine.points import OnPoint
 from paictl.errors import Refused
 
@@ -48,8 +49,10 @@ def from_target(content: Mapping[str, object], target: str, driver: str) -> Inve
 
 
 def _content(inventory: Inventory, driver: str) -> dict[str, object]:
+    source = {"source": source_to_json(inventory.source)} if inventory.source else {}
     return {
         "driver": driver,
+        **source,
         "release": inventory.release,
         "unsettled": sorted(str(address) for address in inventory.unsettled),
         "resources": {
@@ -72,6 +75,7 @@ def _inventory(content: Mapping[str, Any], target: str, driver: str) -> Inventor
                 for text, record in content["resources"].items()
             },
             unsettled=frozenset(address_from_text(text, target, driver) for text in content["unsettled"]),
+            source=source_from_json(content.get("source")),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(f"the state is incomplete: {error}") from error

@@ -54,6 +54,7 @@ PLAN = shape(
     summary=SUMMARY,
     steps=listed(STEP),
     diagnostics=listed(DIAGNOSTIC),
+    refusals=listed(shape(code=TEXT, summary=TEXT, help=TEXT)),
 )
 SERVICE = shape(name=TEXT, state=TEXT, healthy={"type": "boolean"}, since=MAYBE, address=TEXT, url=MAYBE)
 STATUS = shape(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.story.home import Home, kill
 from tests.waiting import until
 
@@ -72,6 +75,29 @@ def test_verify_holds_in_every_room_and_outside_the_door(home: Home) -> None:
     checks = home.json("verify")
     assert checks["passed"], [check for check in checks["checks"] if not check["passed"]]
     assert {check["where"] for check in checks["checks"]} == {"outside", "agent", "model-chat", "model-embed"}
+
+
+def test_the_agent_is_reached_where_it_was_applied_and_not_where_the_manifest_says_meanwhile(home: Home) -> None:
+    other = free_port()
+    home.edit(f"port: {home.port}", f"port: {other}")
+    assert home.json("plan")["steps"] != []
+    assert home.chat("Hello").strip()
+    assert home.json("open")["url"] == f"http://127.0.0.1:{home.port}"
+    assert home.run("exec", "agent", "--", "python", "-c", "print('in the room')").stdout == "in the room\n"
+    home.run("apply", "--yes")
+    assert home.json("open")["url"] == f"http://127.0.0.1:{other}"
+    assert home.chat("Hello").strip()
+    home.edit(f"port: {other}", f"port: {home.port}")
+    home.run("apply", "--yes")
+
+
+def test_a_plan_says_that_its_port_is_taken(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        home.edit(f"port: {home.port}", f"port: {port}")
+        done = home.run("plan")
+        home.edit(f"port: {port}", f"port: {home.port}")
+    assert f"warning: apply would be refused: port {port} on 127.0.0.1 is taken by" in done.stderr
 
 
 def test_a_changed_line_changes_only_what_follows_from_it(home: Home) -> None:

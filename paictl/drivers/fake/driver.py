@@ -41,7 +41,7 @@ class FakeDriver:
     def preflight(self, blueprint: Blueprint, observation: Observation) -> None:
         del blueprint, observation
         if self.faults.preflight:
-            raise Refused(self.faults.preflight)
+            raise Refused(self.faults.preflight, help="Tell it otherwise.")
 
     def observe(self, scope: Scope) -> Observation:
         if self.faults.unreachable:

@@ -128,13 +128,15 @@ class NativeDriver:
 
     def reach(self, blueprint: Blueprint) -> Reach:
         layout = Layout.of(blueprint.agent)
-        _, endpoint = blueprint.public
+        service, endpoint = blueprint.public
         try:
             token = (layout.secrets / "gateway-token").read_text(encoding="ascii").strip()
         except OSError as error:
             _must_stand(layout)
             raise PaictlError(f"{blueprint.agent} is not running", help="`paictl apply` starts it.") from error
-        return Reach(endpoint.url, token)
+        # Where it was applied; the manifest's port may have moved on without an apply.
+        standing = records.read(layout, Address(blueprint.target, DRIVER, "service", service.name))
+        return Reach(str(standing.spec["url"]) if standing else endpoint.url, token)
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
         command, environment = self.room_command(blueprint, service, argv)
@@ -152,7 +154,10 @@ class NativeDriver:
         """The command and the environment that run ``argv`` with the service's confinement; ``exec`` ties a terminal to it."""
         layout = Layout.of(blueprint.agent)
         _must_stand(layout)
-        python = layout.paths(blueprint.runtime.digest).python
+        supervisor = records.read(layout, Address(blueprint.target, DRIVER, "supervisor", "main"))
+        # The runtime that stands; the manifest's may have moved on without an apply.
+        digest = supervisor.spec.get("runtime") if supervisor else blueprint.runtime.digest
+        python = layout.paths(str(digest)).python
         command = [python, "-m", "paictl.runtime.boot", "exec", "--root", str(layout.root), service, "--", *argv]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONSAFEPATH": "1"}
         return command, environment

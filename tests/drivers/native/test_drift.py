@@ -17,6 +17,7 @@ from paictl.engine.driver import Holder
 from paictl.engine.model import Address
 from paictl.errors import LockHeld, PaictlError, Refused, Unreachable
 from tests.drivers.native.conftest import World
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -264,6 +265,18 @@ def test_the_token_and_the_address_of_the_door_are_read_from_the_target(standing
     reach = standing.driver.reach(standing.blueprint)
     assert (reach.url, reach.token) == (f"http://127.0.0.1:{standing.blueprint.public[1].port}", "t0ken")
     assert "t0ken" not in repr(reach)
+
+
+def test_the_door_is_where_it_was_applied_whatever_the_blueprint_says_meanwhile(standing: World) -> None:
+    (standing.layout.secrets / "gateway-token").write_text("t0ken")
+    door, *others = standing.blueprint.services
+    applied = door.endpoints[0].port
+    moved = replace(door, endpoints=(replace(door.endpoints[0], port=free_port()),))
+    runtime = replace(standing.blueprint.runtime, digest="beef" * 16)
+    standing.blueprint = replace(standing.blueprint, services=(moved, *others), runtime=runtime)
+    assert standing.driver.reach(standing.blueprint).url == f"http://127.0.0.1:{applied}"
+    done = standing.driver.run_in_room(standing.blueprint, "room", ["python", "-c", "print('in the room')"])
+    assert (done.code, done.stdout) == (0, b"in the room\n"), done.stderr
 
 
 def test_logs_of_a_service_nobody_knows_name_those_that_exist(standing: World) -> None:
