@@ -12,7 +12,7 @@ from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Limits, Service, Upstream, Volume
 from paictl.manifest.load import Manifest
 
-__all__ = ["route", "store"]
+__all__ = ["POSTGRES_SETTINGS", "route", "store"]
 
 _NAME = "store"
 _PASSWORD = "store-password"
@@ -21,9 +21,7 @@ _MIB = 1024**2
 # The user of Postgres in its Debian image (docker-library/postgres); Chroma's image has none of its own, nor needs one.
 _POSTGRES_UID = 999
 _POSTGRES_DATA = "/var/lib/postgresql/data"
-# For one client on a small machine: a gateway holds one connection, and 100,000 vectors of 384 numbers are 200 MB on disk.
-# fsync and synchronous_commit are on by default; said here, so that no image's own settings can turn them off.
-_POSTGRES_SETTINGS = {
+POSTGRES_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "*",
     "fsync": "on",
     "synchronous_commit": "on",
@@ -32,10 +30,15 @@ _POSTGRES_SETTINGS = {
     "maintenance_work_mem": "64MB",
     "max_wal_size": "256MB",
     "min_wal_size": "32MB",
-    # Old segments hold vectors of what was forgotten: removed they are soon gone, recycled they would stay.
+    # Old segments hold vectors of what was forgotten: removed they are gone, recycled they would stay.
     "wal_recycle": "off",
+    "wal_init_zero": "off",
     "password_encryption": "scram-sha-256",
 }
+"""For one client on a small machine: a gateway holds one connection, and 100,000 vectors of 384 numbers are 200 MB on disk.
+
+fsync and synchronous_commit are on by default; said here, so that no image's own settings can turn them off.
+"""
 # The image has neither curl nor Python (chromadb/chroma 1.x), but bash.
 _CHROMA_HEALTH = (
     "exec 3<>/dev/tcp/127.0.0.1/8000; "
@@ -99,7 +102,7 @@ def _service(
 
 
 def _postgres(manifest: Manifest, images: Mapping[str, str]) -> Upstream:
-    settings = [part for name, value in _POSTGRES_SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    settings = [part for name, value in POSTGRES_SETTINGS.items() for part in ("-c", f"{name}={value}")]
     return Upstream(
         image="pgvector",
         reference=pinned_reference(manifest, images, "pgvector"),
@@ -108,7 +111,8 @@ def _postgres(manifest: Manifest, images: Mapping[str, str]) -> Upstream:
             "POSTGRES_USER": "paictl",
             "POSTGRES_DB": "paictl",
             "POSTGRES_PASSWORD_FILE": _PASSWORD_FILE,
-            "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums",
+            # Small segments: after each forget one is ended and removed.
+            "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --wal-segsize=1",
             # initdb wants an empty directory, and a volume's root may hold lost+found.
             "PGDATA": f"{_POSTGRES_DATA}/pgdata",
         },

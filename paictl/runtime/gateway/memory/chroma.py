@@ -125,6 +125,9 @@ class ChromaVectors:
     async def count(self) -> int:
         return int(await self._store.ask("GET", f"{self._path}/count"))
 
+    async def tidy(self) -> None:
+        """Chroma offers nothing for it: it purges its log by itself, after some thousand changes."""
+
     async def drop(self) -> None:
         try:
             await self._store.ask("DELETE", f"/{self._name}")

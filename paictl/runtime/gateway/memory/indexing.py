@@ -69,7 +69,7 @@ class Indexing:
         self._writing = writing
         self._open: _Open | None = None
         self._retired: list[tuple[str, VectorIndex]] = []
-        self._lost = asyncio.Event()
+        self._due = asyncio.Event()
         served = stores.present.engine != stores.embedded.engine
         self.problem = f"{stores.present.engine} was not reached yet" if embedding and served else ""
 
@@ -119,6 +119,8 @@ class Indexing:
         except StoreUnavailable as error:
             self._lose(error)
             return False
+        # What was erased is overwritten soon, not while somebody waits.
+        self._due.set()
         return True
 
     async def catch_up(self) -> None:
@@ -132,10 +134,10 @@ class Indexing:
             raise
 
     async def rest(self, seconds: float) -> None:
-        """Sleep that long, or until the store is lost."""
+        """Sleep that long, or until there is something to do."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._lost.wait(), seconds)
-        self._lost.clear()
+            await asyncio.wait_for(self._due.wait(), seconds)
+        self._due.clear()
 
     async def close(self) -> None:
         await self._stores.present.close()
@@ -144,7 +146,7 @@ class Indexing:
         # Whoever comes next does not wait for it: until catch_up has found it again, nobody asks it.
         self._open = None
         self.problem = str(error)
-        self._lost.set()
+        self._due.set()
 
     async def _begin(self, embedding: Embedding, dimension: int) -> _Open:
         store = self._stores.present
@@ -192,6 +194,7 @@ class Indexing:
                 if not await self.remove(owed):
                     return
                 await self._records.settled(owed)
+            await present.index.tidy()
         while missing := await self._records.unindexed(present.entry.name, _BATCH):
             vectors = await embedding.embed([record.text for record in missing])
             await self._put([(one.number, one.scope, vector) for one, vector in zip(missing, vectors, strict=True)])

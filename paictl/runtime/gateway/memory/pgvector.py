@@ -4,7 +4,7 @@ Called by ``Indexing`` only. It never writes a text, touches nothing outside the
 from what others say: scopes, numbers and vectors are parameters.
 
 Exact, without an HNSW graph: a scope is a few thousand rows, which Postgres reads in milliseconds through the index on scopes,
-and what was removed is gone with the next vacuum instead of staying in a graph.
+and nothing of what was removed stays in a graph.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 _SCHEMA = "paictl"
 _CONNECT_SECONDS = 5
 _CALL_SECONDS = 30.0
+# A table of up to this many rows is rewritten after a removal, within a second on a small machine; nobody can ask it meanwhile.
+_REWRITTEN_ROWS = 20_000
 # A row must fit into its page of 8 KiB to be kept there; longer vectors go to a side table, where each read costs more.
 _LONGEST_INLINE = 1900
 # SQLSTATEs: undefined_file, feature_not_supported, insufficient_privilege.
@@ -42,6 +44,7 @@ class PgStore:
 
     def __init__(self, route: StoreRoute) -> None:
         self._route = route
+        self.managed = route.managed
         self._where = _location(route)
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._turn = asyncio.Lock()
@@ -104,7 +107,7 @@ class PgStore:
             tcp_user_timeout=10_000,
         )
         try:
-            await _prepare(connection, managed=self._route.managed)
+            await _prepare(connection, managed=self.managed)
         except BaseException:
             await connection.close()
             raise
@@ -137,6 +140,8 @@ class PgVectors:
     def __init__(self, store: PgStore, name: str, dimension: int) -> None:
         self._store = store
         self._name = name
+        # Unknown after a restart: then it is done once more.
+        self._untidy = True
         self.dimension = dimension
 
     async def put(self, rows: Sequence[tuple[int, Scope, Vector]]) -> None:
@@ -165,14 +170,30 @@ class PgVectors:
         return await self._store.run(work)
 
     async def remove(self, numbers: Sequence[int]) -> None:
-        deleting, vacuuming = self._sql("DELETE FROM {table} WHERE number = ANY(%s)"), self._sql("VACUUM {table}")
+        statement = self._sql("DELETE FROM {table} WHERE number = ANY(%s)")
 
         async def work(connection: psycopg.AsyncConnection[Any]) -> None:
-            cursor = await connection.execute(deleting, (list(numbers),))
-            if cursor.rowcount:
-                await connection.execute(vacuuming)
+            await connection.execute(statement, (list(numbers),))
+
+        self._untidy = True
+        await self._store.run(work)
+
+    async def tidy(self) -> None:
+        """A deleted row stays in its page, and its vector in the write-ahead log, until both are written anew."""
+        if not self._untidy:
+            return
+        small = await self.count() <= _REWRITTEN_ROWS
+        statement = self._sql("VACUUM FULL {table}") if small else self._sql("VACUUM {table}")
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> None:
+            await connection.execute(statement)
+            if self._store.managed:
+                # Another's log belongs to another. Ours begins a new file, and lets go of the old ones.
+                await connection.execute("SELECT pg_switch_wal()")
+                await connection.execute("CHECKPOINT")
 
         await self._store.run(work)
+        self._untidy = False
 
     async def count(self) -> int:
         statement = self._sql("SELECT count(*) FROM {table}")

@@ -134,6 +134,10 @@ class VectorIndex(Protocol):
         """How many vectors it holds."""
         ...
 
+    async def tidy(self) -> None:
+        """Overwrite what was removed, where that is work of its own; done in the background."""
+        ...
+
     async def drop(self) -> None:
         """Erase everything."""
         ...

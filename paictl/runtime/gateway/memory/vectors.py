@@ -38,6 +38,9 @@ class SqliteVectors:
     async def count(self) -> int:
         return await self._database.run(self._count)
 
+    async def tidy(self) -> None:
+        """Nothing is left: ``secure_delete`` has overwritten it."""
+
     async def drop(self) -> None:
         await self._database.run(self._drop)
         await self._database.truncate_log()
