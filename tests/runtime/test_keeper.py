@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -8,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,6 +189,7 @@ def test_a_wrong_word_or_name_is_refused_in_a_sentence(place: Place) -> None:
     assert place.run("sing", code=2).startswith("usage: ")
 
 
+@pytest.mark.slow
 @pytest.mark.promise(14)
 @pytest.mark.parametrize("again", [False, True])
 def test_a_kill_at_any_point_leaves_the_old_value_or_the_new_one(place: Place, *, again: bool) -> None:
@@ -233,10 +234,23 @@ def _crash(place: Place, point: int, *words: str, stdin: bytes = b"") -> bool:
     return code == 0
 
 
-def test_two_that_make_one_secret_at_once_make_one_value(place: Place) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: place.run("make", "token"), range(8)))
+def test_two_keepers_write_one_after_the_other(place: Place) -> None:
+    handle = os.open(place.root / "keys", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with subprocess.Popen([*KEEPER, "--root", place.root, "make", "token"]) as second:
+            until(lambda: _waits_for_a_lock(second.pid), "the second waits for the first")
+            assert place.files() == {"config/keeper.json"}
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            assert second.wait(10) == 0
+    finally:
+        os.close(handle)
     assert place.status() == {"token": "generated"}
+
+
+def _waits_for_a_lock(pid: int) -> bool:
+    lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    return any("->" in line and str(pid) in line.split() for line in lines)
 
 
 def test_holding_fills_in_what_was_generated_and_ends_when_told(place: Place) -> None:
