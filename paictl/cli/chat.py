@@ -72,6 +72,8 @@ def _shown(call: Call, pieces: Iterable[str]) -> str:
 
 
 def _talk(call: Call, reach: Reach, agent: str, conversation: str | None) -> None:
+    from paictl.engine import door
+
     # Importing it gives input() editing and history. The history is never written: it is the conversation itself.
     with suppress(ImportError):
         import readline
@@ -85,7 +87,9 @@ def _talk(call: Call, reach: Reach, agent: str, conversation: str | None) -> Non
         _rounds(call, reach, name)
     finally:
         if conversation is None:
-            _forget(reach, name)
+            # A gateway that is gone has forgotten it, too.
+            with suppress(PaictlError):
+                door.end_session(reach, name)
 
 
 def _rounds(call: Call, reach: Reach, name: str) -> None:
@@ -108,12 +112,3 @@ def _rounds(call: Call, reach: Reach, name: str) -> None:
             terminal.write(terminal.style(" (stopped)", dim=True))
         except PaictlError as error:
             terminal.alert(f"error: {error.summary}\n help: {error.help}")
-
-
-def _forget(reach: Reach, name: str) -> None:
-    """What was remembered for this conversation alone goes with it; a gateway that is gone has forgotten it, too."""
-    import httpx
-
-    headers = {"Authorization": f"Bearer {reach.token}"}
-    with suppress(httpx.HTTPError):
-        httpx.delete(f"{reach.url}/v1/sessions/{name}", headers=headers, timeout=5, trust_env=False)

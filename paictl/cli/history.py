@@ -17,7 +17,7 @@ __all__ = ["verb"]
 def verb(call: Call) -> None:
     """List the releases, the newest first. `paictl rollback N` goes back to one."""
     from paictl.cli.session import open_session
-    from paictl.engine.ledger import recall
+    from paictl.engine.recollection import recall
     from paictl.events import ignore
 
     session = open_session(call)

@@ -13,13 +13,14 @@ from paictl.clock import Clock, SystemClock
 from paictl.engine.driver import Reach
 from paictl.errors import PaictlError
 
-__all__ = ["DoorError", "Inspection", "Message", "ask", "inspect", "stream", "wait_ready"]
+__all__ = ["DoorError", "Inspection", "Message", "ask", "end_session", "inspect", "stream", "wait_ready"]
 
 Message = Mapping[str, str]
 """One thing said: ``{"role": "user" or "assistant", "content": TEXT}``, as OpenAI's API has it."""
 
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 300.0
+_FORGET_SECONDS = 5.0
 
 
 class DoorError(PaictlError):
@@ -118,6 +119,17 @@ def stream(reach: Reach, text: str, *, session: str = "", before: Sequence[Messa
         ) from error
     except httpx.HTTPError as error:
         raise DoorError(f"the gateway at {reach.url} broke off: {error}", help="`paictl status` says why.") from error
+
+
+def end_session(reach: Reach, name: str) -> None:
+    """Have the gateway forget what was said for this conversation alone."""
+    try:
+        with _client(reach) as client:
+            client.delete(f"/v1/sessions/{name}", timeout=_FORGET_SECONDS)
+    except httpx.HTTPError as error:
+        raise DoorError(
+            f"the gateway at {reach.url} does not answer: {error}", help="`paictl status` says why."
+        ) from error
 
 
 def _client(reach: Reach) -> httpx.Client:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from paictl.disk import sync_directory
 from paictl.engine.points import OnPoint, pass_by
 from paictl.errors import PaictlError
 
-__all__ = ["sync_directory", "write_durably"]
+__all__ = ["write_durably"]
 
 
 def write_durably(path: Path, content: bytes, on_point: OnPoint = pass_by) -> None:
     """Replace the file's content; readers see the old or the new one, never a part. Raises ``PaictlError`` when it can't.
 
-    The temporary name is always the same: whatever a crash leaves there is overwritten by the next writer.
+    Unlike that of ``paictl.disk.replace_file`` the temporary name is always the same, since under the lock there is one
+    writer: whatever a crash leaves there is overwritten by the next one.
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
@@ -31,12 +33,3 @@ def write_durably(path: Path, content: bytes, on_point: OnPoint = pass_by) -> No
         raise PaictlError(
             f"can't write {path}: {error.strerror}", help="What was there before is intact. Make room, and apply again."
         ) from error
-
-
-def sync_directory(directory: Path) -> None:
-    """Make what was created, renamed or removed in it durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paictl.engine.durable import sync_directory
+from paictl.disk import sync_directory
 from paictl.engine.inventory import Record, record_to_json
 from paictl.engine.model import Step
 from paictl.errors import PaictlError

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from paictl.clock import Clock
@@ -20,7 +20,7 @@ from paictl.engine.driver import Driver, Holder, Scope
 from paictl.errors import LockHeld
 from paictl.events import Emit, Event
 
-__all__ = ["describe", "flocked", "hold", "myself", "working"]
+__all__ = ["Patience", "describe", "flocked", "hold", "myself", "working"]
 
 _POLL_SECONDS = 0.2
 
@@ -35,13 +35,21 @@ def describe(holder: Holder) -> str:
     return f"{holder.who} on {holder.host}, process {holder.pid}, since {holder.since} ({holder.verb})"
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a lock that somebody holds, by which clock."""
+
+    clock: Clock
+    seconds: float
+
+
 @contextmanager
 def hold(
-    directory: Path, driver: Driver, scope: Scope, holder: Holder, wait: tuple[Clock, float], emit: Emit
+    directory: Path, driver: Driver, scope: Scope, holder: Holder, patience: Patience, emit: Emit
 ) -> Iterator[None]:
-    """Both locks, or ``LockHeld`` naming who has one, after waiting as long as ``wait`` says (a clock, and seconds)."""
-    clock, timeout = wait
-    deadline = clock.monotonic() + timeout
+    """Both locks, or ``LockHeld`` naming who has one once the patience is at its end."""
+    clock = patience.clock
+    deadline = clock.monotonic() + patience.seconds
     while True:
         with ExitStack() as stack:
             try:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from paictl.engine import causes, ownership, standing
 from paictl.engine.intent import NOTHING_ALLOWED, Desired, Options
 from paictl.engine.inventory import Inventory
-from paictl.engine.ledger import recall
 from paictl.engine.model import Observed, Plan
 from paictl.engine.outcome import Applied, Release, Status
 from paictl.engine.planner import Question, plan, survey
+from paictl.engine.recollection import recall
 from paictl.engine.reconcile import Errand, Gate, reconcile
 from paictl.engine.review import Consent
 from paictl.engine.setting import Setting

@@ -10,10 +10,11 @@ from pathlib import Path
 from paictl.clock import Clock, SystemClock
 from paictl.engine.driver import Driver, Scope, SecretReader
 from paictl.engine.executor import Crew
-from paictl.engine.ledger import Ledger, Place, Stamp
-from paictl.engine.lock import hold, myself
+from paictl.engine.ledger import Ledger, Stamp
+from paictl.engine.lock import Patience, hold, myself
 from paictl.engine.ownership import Source
 from paictl.engine.points import OnPoint, pass_by
+from paictl.engine.recollection import Place
 from paictl.errors import PaictlError
 from paictl.events import Emit, ignore
 
@@ -58,7 +59,8 @@ class Setting:
                 help="Choose another one with --state-dir.",
             ) from error
         holder = myself(self.who, verb, self.clock)
-        with hold(directory, self.driver, self.scope, holder, (self.clock, self.lock_timeout), self.emit):
+        patience = Patience(self.clock, self.lock_timeout)
+        with hold(directory, self.driver, self.scope, holder, patience, self.emit):
             ledger = Ledger(self.place, self.emit, self.on_point)
             try:
                 yield ledger

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from paictl.engine.inventory import Inventory
-from paictl.engine.ledger import Place, failures
 from paictl.engine.lock import working
 from paictl.engine.model import Address, Health, Observation, Observed, Resource
 from paictl.engine.outcome import Release, ResourceStatus, Standing, Status
+from paictl.engine.recollection import Place, failures
 from paictl.errors import Refused
 
 __all__ = ["earlier", "standing_release", "status"]
