@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["driver_of", "rendered"]
 
 _NAMES: tuple[str, ...] = get_args(DriverName)
+_RENDERS_SOFTWARE_OF_OTHERS = frozenset({"docker"})
 
 
 def driver_of(name: str, scope: Scope, *, offline: bool, context: str | None = None) -> Driver:
@@ -54,9 +55,15 @@ def _check(name: str) -> None:
 
 
 def rendered(name: str, blueprint: Blueprint) -> Mapping[str, str]:
-    """The plain files of a driver, path -> text."""
+    """The plain files of a driver, path -> text. Raises ``Unavailable`` for what its files would leave out."""
     _check(name)
     if name == "fake":
         raise UsageError("the fake driver has no files", help="Render for native, docker, kubernetes or ansible.")
+    others = [service.name for service in blueprint.services if service.upstream is not None]
+    if others and name not in _RENDERS_SOFTWARE_OF_OTHERS:
+        raise Unavailable(
+            f"{', '.join(others)}: software of others can't be rendered for driver {name} yet",
+            help="`paictl render --driver docker` writes its files.",
+        )
     files: Callable[[Blueprint], Mapping[str, str]] = import_module(f"paictl.render.{name}").files
     return files(blueprint)

@@ -12,6 +12,7 @@ from paictl.blueprint.compile import Resolved, compile_blueprint
 from paictl.blueprint.engines.served import LONGEST_ANSWER, PORT, ROOT
 from paictl.blueprint.images import PUBLISHED, image_reference
 from paictl.blueprint.types import Blueprint, Service
+from paictl.cli.drivers import rendered
 from paictl.errors import Unavailable
 from paictl.manifest.lock import LockedFile, LockedModel
 from paictl.render import containers
@@ -247,3 +248,10 @@ def test_an_orchestration_engine_that_exists_already_is_not_run_again(tmp_path: 
     text = '  orchestration: {engine: temporal, manage: external, url: "https://t.example:7233"}\n'
     found = compile_blueprint(manifest(tmp_path, text), Resolved(RESOLVED.runtime))
     assert [one.name for one in found.services] == ["gateway", "agent"]
+
+
+@pytest.mark.parametrize("driver", ["native", "kubernetes", "ansible"])
+def test_files_that_would_leave_software_of_others_out_are_not_written(driver: str, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="model-it: software of others"):
+        rendered(driver, blueprint(tmp_path, "ollama"))
+    assert "compose.yaml" in rendered("docker", blueprint(tmp_path, "ollama"))
