@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from paictl.runtime.keeper import Keeper
 from tests.waiting import until
 
 KEEPER = [sys.executable, "-m", "paictl.runtime.keeper"]
@@ -194,17 +195,17 @@ def test_a_wrong_word_or_name_is_refused_in_a_sentence(place: Place) -> None:
 @pytest.mark.parametrize("again", [False, True])
 def test_a_kill_at_any_point_leaves_the_old_value_or_the_new_one(place: Place, *, again: bool) -> None:
     place.configure({"gateway": ["token", "api"], "chat": ["api"]}, ["token"])
-    old, new = b"old" * 1000, b"new" * 1000
+    keeper, old, new = Keeper(place.root), b"old" * 1000, b"new" * 1000
     for point in range(200):
-        place.put("api", "old", old)
+        keeper.put("api", "old", old)
         done = _crash(place, point, "put", "api", "new", stdin=b"%d\n%b" % (len(new), new))
         if again:
             _crash(place, point // 2, "put", "api", "new", stdin=b"%d\n%b" % (len(new), new))
         values = [place.value(service, "api") for service in ("gateway", "chat")]
         assert set(values) <= {old, new}
-        assert place.status()["api"] in {"altered", {old: "old", new: "new"}[values[0]]}
-        place.put("api", "new", new)
-        assert place.status() == {"api": "new"}
+        assert keeper.status()["api"] in {"altered", {old: "old", new: "new"}[values[0]]}
+        keeper.put("api", "new", new)
+        assert keeper.status() == {"api": "new"}
         assert not [name for name in place.files() if name.endswith(".new")]
         if done:
             assert point > 8
@@ -212,13 +213,15 @@ def test_a_kill_at_any_point_leaves_the_old_value_or_the_new_one(place: Place, *
     pytest.fail("it never came to its end")
 
 
+@pytest.mark.slow
 @pytest.mark.promise(14)
 def test_a_kill_while_a_secret_is_generated_never_leaves_two_of_it(place: Place) -> None:
+    keeper = Keeper(place.root)
     for point in range(200):
         done = _crash(place, point, "make", "token")
         standing = {path.read_bytes() for path in place.root.glob("*/**/token")}
-        place.run("make", "token")
-        assert place.status() == {"token": "generated"}
+        keeper.make("token")
+        assert keeper.status() == {"token": "generated"}
         assert standing <= {place.value("agent", "token")}
         if done:
             return

@@ -195,6 +195,9 @@ def _host_config(spec: Spec, network: str) -> Spec:
 
 def _engine_mount(agent: str, mount: Mapping[str, Any]) -> Spec:
     made: Spec = {"Type": "volume", "Source": engine_name(agent, mount["volume"]), "Target": mount["target"]}
+    if mount["volume"].startswith(vault_volume("")):
+        # An empty volume takes over content, owner and mode of what the image has there, also while the keeper holds it.
+        made["VolumeOptions"] = {"NoCopy": True}
     return made | ({"ReadOnly": True} if mount["read_only"] else {})
 
 

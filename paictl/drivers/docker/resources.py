@@ -112,7 +112,8 @@ class _Graph:
             yield self._resource("volume", KEYS, {"options": {}}, holds_data=True)
         for service in self._with_secrets():
             uid = service.upstream.uid if service.upstream else UID
-            options = {"type": "tmpfs", "device": "tmpfs", "o": f"size=1m,mode=0750,uid={UID},gid={uid}"}
+            # Set-group-id: what the keeper writes belongs to the service's group, for which it needs no capability.
+            options = {"type": "tmpfs", "device": "tmpfs", "o": f"size=1m,mode=2750,uid={UID},gid={uid}"}
             yield self._resource("volume", vault_volume(service.name), {"options": options})
 
     def _with_secrets(self) -> list[Service]:
