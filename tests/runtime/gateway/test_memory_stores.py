@@ -296,6 +296,17 @@ def test_scopes_are_kept_also_from_those_whose_names_are_statements(
     assert len(server.tables()) == 1
 
 
+def test_what_is_near_in_another_space_does_not_crowd_out_what_was_asked_for(
+    start_gateway: StartGateway, model: Upstream, server: Server
+) -> None:
+    gateway = over(start_gateway, model, server.route)
+    with gateway.agent() as agent:
+        for index in range(60):
+            remember(agent, f"weather today {index}")
+        remember(agent, "The cat is called Tom", "home")
+        eventually(lambda: recall(agent, "weather today", spaces=["home"]) == ["The cat is called Tom"])
+
+
 def test_another_dimension_is_another_index_beside_the_old_one(
     start_gateway: StartGateway, model: Upstream, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
