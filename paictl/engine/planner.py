@@ -5,20 +5,21 @@ Called by ``reconcile`` for every verb. Decides everything that the executor car
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from paictl.engine import causes
+from paictl.engine.case import Case, holds_data, instance_name, step_id
 from paictl.engine.differ import NO_DIFFERENCE, Difference, compare
 from paictl.engine.digest import plan_hash
 from paictl.engine.driver import Scope
-from paictl.engine.fingerprint import fingerprint, matches
+from paictl.engine.fingerprint import fingerprint
 from paictl.engine.guards import Hazards, check
 from paictl.engine.intent import Options
-from paictl.engine.inventory import Inventory, Record
+from paictl.engine.inventory import Inventory
 from paictl.engine.model import Action, Address, DataEffect, Observation, Observed, Plan, Resource, Step
 from paictl.engine.order import in_order
+from paictl.engine.removal import Removal, prune, retire
 from paictl.errors import PaictlError
 
 __all__ = ["Question", "plan", "survey"]
@@ -78,9 +79,11 @@ class _Planner:
             self._settle(desired[address], standing.get(address, []))
             made = frozenset(step.id for step in self.steps[before:])
             self.awaited[address] = made or self._needs(desired[address])
-        self._retire(desired)
+        self._take(retire(self.retired, desired, self.steps))
         mine = [observed for group in standing.values() for observed in group if observed.owner == "mine"]
-        self._prune([observed for observed in mine if observed.address not in desired])
+        unwanted = [observed for observed in mine if observed.address not in desired]
+        question = self.question
+        self._take(prune(unwanted, question.inventory.records, question.removal, self.options.delete_data))
         return self._plan(), Hazards(
             foreign=tuple(self.foreign),
             destroyed=tuple(self.destroyed),
@@ -95,6 +98,11 @@ class _Planner:
         made = Plan(scope.agent, scope.target, steps, self.unchanged, hash="", kept=kept)
         return replace(made, hash=plan_hash(made))
 
+    def _take(self, removal: Removal) -> None:
+        self.steps += removal.steps
+        self.kept += removal.kept
+        self.destroyed += removal.destroyed
+
     def _needs(self, resource: Resource) -> frozenset[str]:
         return frozenset().union(*(self.awaited.get(need, frozenset()) for need in resource.depends_on))
 
@@ -105,16 +113,16 @@ class _Planner:
             self.foreign.append(group[0])
             return
         record = self.question.inventory.records.get(resource.address)
-        case = _Case(resource, fingerprint(resource.spec), mine, record)
+        case = Case(resource, fingerprint(resource.spec), mine, record)
         if resource.one_shot:
             self._run(case)
         elif not mine:
-            instance = _instance(case.label, None) if case.beside else ""
+            instance = instance_name(case.label, None) if case.beside else ""
             self._add(case, "create", causes.GONE if record is not None else causes.ABSENT, instance=instance)
         else:
             self._mend(case, self._keep_one(case))
 
-    def _run(self, case: _Case) -> None:
+    def _run(self, case: Case) -> None:
         """A one-shot: once per spec. What is remembered counts even when the target has cleaned it away."""
         last = self._keep_one(case) if case.mine else None
         fits = last is not None and case.fits(last.fingerprint)
@@ -127,13 +135,13 @@ class _Planner:
             anew = last is not None or case.record is not None
             self._add(case, "run", causes.RUN_ANEW if anew else causes.NOT_RUN, last)
 
-    def _keep_one(self, case: _Case) -> Observed:
+    def _keep_one(self, case: Case) -> Observed:
         """Of several that stand at one address, the one to go on with; the others are to be removed."""
         current = case.current()
         self.retired.extend((case.resource.address, observed) for observed in case.mine if observed is not current)
         return current
 
-    def _mend(self, case: _Case, current: Observed) -> None:
+    def _mend(self, case: Case, current: Observed) -> None:
         """Something of ours stands there: leave it, change it in place, or replace it."""
         before = self.question.inventory.before.get(case.resource.address)
         difference = compare(case.resource, case.label, current, before.spec if before is not None else None)
@@ -154,11 +162,11 @@ class _Planner:
             return causes.STARTING
         return causes.UNFINISHED if resource.address in self.question.inventory.unsettled else ""
 
-    def _replace(self, case: _Case, current: Observed, difference: Difference) -> None:
+    def _replace(self, case: Case, current: Observed, difference: Difference) -> None:
         cause = causes.changed(difference) + causes.IN_PLACE
-        data = case.resource.holds_data or _holds_data(current, case.record)
+        data = case.resource.holds_data or holds_data(current, case.record)
         if case.beside and not data:
-            self._add(case, "create", cause, None, difference, _instance(case.label, current))
+            self._add(case, "create", cause, None, difference, instance_name(case.label, current))
             self.retired.append((case.resource.address, current))
             return
         self._add(case, "replace", cause, current, difference)
@@ -169,53 +177,9 @@ class _Planner:
             self.destroyed.append(step)
         self.steps[-1] = step
 
-    def _retire(self, desired: Mapping[Address, Resource]) -> None:
-        """Of two that stand at one address, remove the old one, after its successor and whoever was on the way to that."""
-        if not self.retired:
-            return
-        users: dict[Address, list[str]] = {address: [] for address, _ in self.retired}
-        making = {step.address: step.id for step in self.steps}
-        for resource in desired.values():
-            for need in resource.depends_on:
-                if need in users and resource.address in making:
-                    users[need].append(making[resource.address])
-        for address, observed in self.retired:
-            if _holds_data(observed, None):
-                self.kept.append(address)
-                continue
-            own = [making[address]] if address in making else []
-            needs = tuple(sorted({*own, *users[address]}))
-            self.steps.append(_delete(observed, causes.SUCCEEDED, needs=needs, phase=0))
-
-    def _prune(self, unwanted: Sequence[Observed]) -> None:
-        """Remove what is ours and no longer desired, in the exact reverse of the order in which it was made."""
-        records = self.question.inventory.records
-        groups: dict[Address, list[Observed]] = {}
-        for observed in unwanted:
-            groups.setdefault(observed.address, []).append(observed)
-        edges = {address: _dependencies(group, records.get(address)) for address, group in groups.items()}
-        dependents: dict[Address, list[str]] = {address: [] for address in groups}
-        # The order is that of everything, kept data too, so that it is the reverse of how it was made.
-        for address in reversed(in_order(edges, break_cycles=True)):
-            made = []
-            for observed in groups[address]:
-                data = _holds_data(observed, records.get(address))
-                if data and str(address) not in self.options.delete_data:
-                    self.kept.append(address)
-                    continue
-                needs = tuple(sorted(dependents[address]))
-                step = _delete(observed, self.question.removal, needs=needs, phase=1, destroys=data)
-                made.append(step.id)
-                self.steps.append(step)
-                if data:
-                    self.destroyed.append(step)
-            for need in edges[address]:
-                if need in dependents and need != address:
-                    dependents[need].extend(made)
-
     def _add(
         self,
-        case: _Case,
+        case: Case,
         action: Action,
         cause: str,
         observed: Observed | None = None,
@@ -223,12 +187,12 @@ class _Planner:
         instance: str = "",
     ) -> None:
         resource, touched = case.resource, bool(difference.changes) or action != "update"
-        if action == "update" and observed is not None and _holds_data(observed, case.record):
+        if action == "update" and observed is not None and holds_data(observed, case.record):
             # The protection stays on the resource, even when the manifest no longer says that it holds data.
             resource = replace(resource, holds_data=True)
         self.steps.append(
             Step(
-                id=_step_id(action, resource.address, instance),
+                id=step_id(action, resource.address, instance),
                 address=resource.address,
                 action=action,
                 cause=causes.at(cause, resource),
@@ -253,70 +217,3 @@ def _whole(desired: Mapping[Address, Resource]) -> None:
                     f"{resource.address} needs {need}, which nothing makes",
                     help="This is a bug in the driver; please report it.",
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One desired resource, the label of its spec, what of ours stands at its address, and what is remembered of it."""
-
-    resource: Resource
-    label: str
-    mine: tuple[Observed, ...]
-    record: Record | None
-
-    @property
-    def beside(self) -> bool:
-        """Whether a successor can stand beside it; never so where both would write the same data."""
-        return self.resource.create_first and not self.resource.holds_data
-
-    def fits(self, label: str) -> bool:
-        """Whether a label was written for this spec."""
-        return matches(self.resource.spec, label, self.label)
-
-    def current(self) -> Observed:
-        """Of several that stand, the one to keep: one with data, else the one that fits, else the one remembered."""
-        remembered = self.record.instance if self.record is not None else ""
-        return min(
-            self.mine,
-            key=lambda one: (
-                not one.holds_data,
-                not self.fits(one.fingerprint),
-                one.instance != remembered,
-                one.instance,
-                one.handle,
-            ),
-        )
-
-
-def _delete(observed: Observed, cause: str, *, needs: tuple[str, ...], phase: int, destroys: bool = False) -> Step:
-    return Step(
-        id=_step_id("delete", observed.address, observed.instance),
-        address=observed.address,
-        action="delete",
-        cause=cause,
-        needs=needs,
-        expects=observed.token,
-        effect=DataEffect(destroys=True) if destroys else None,
-        observed=observed,
-        instance=observed.instance,
-        phase=phase,
-    )
-
-
-def _step_id(action: str, address: Address, instance: str) -> str:
-    return f"{action}:{address}@{instance}" if instance else f"{action}:{address}"
-
-
-def _instance(label: str, replaces: Observed | None) -> str:
-    """The name of one that will stand beside another: the same after a crash, and never the other's own."""
-    text = label if replaces is None else f"{label} after {replaces.instance}"
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _holds_data(observed: Observed, record: Record | None) -> bool:
-    return observed.holds_data or (record is not None and record.holds_data)
-
-
-def _dependencies(group: Sequence[Observed], record: Record | None) -> list[Address]:
-    found = {need for observed in group for need in observed.depends_on}
-    return sorted(found | set(record.depends_on if record is not None else ()))
