@@ -282,6 +282,7 @@ def _location(route: StoreRoute) -> str:
 
 
 def _line(error: Exception) -> str:
-    """What the server said, in one line. libpq and Postgres never repeat a password."""
-    text = str(error).strip()
-    return " ".join((text.splitlines() or [type(error).__name__])[-1].removeprefix("FATAL: ").split())
+    """What the server or libpq said, in one line, without the address that is told anyway. Neither repeats a password."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip() and not line.startswith("\t")]
+    last = lines[-1] if lines else type(error).__name__
+    return " ".join(last.rpartition(" failed: ")[2].removeprefix("FATAL: ").split())
