@@ -11,6 +11,7 @@ import docker
 import pytest
 
 from tests.docker import engine as engines
+from tests.docker import stock
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ def engine() -> Iterator[Reached]:
     try:
         with held.engine.entered() if held.engine else nullcontext():
             client = docker.APIClient(base_url=held.host, version="auto", timeout=120)
+            stock.base(client)
             yield Reached(held.host, client)
             client.close()
     finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.docker.engine import cache
 
-__all__ = ["RELEASE", "alone", "program", "system", "system_inputs"]
+__all__ = ["RELEASE", "alone", "program", "run_quietly", "system", "system_inputs"]
 
 RELEASE = "bookworm"
 """What the images are made of, whatever this machine runs."""
@@ -57,7 +57,7 @@ def system(packages: Sequence[str], hooks: Sequence[str] = ()) -> Path:
             customize = [*(_TRUST if _BUNDLE.exists() else ()), *(f"--customize-hook={hook}" for hook in hooks)]
             include = f"--include={','.join(('ca-certificates', *packages))}"
             command = ["mmdebstrap", "--quiet", "--variant=minbase", "--components=main", include, *_LEAN, *customize]
-            _run([*command, RELEASE, str(part), _source(RELEASE)])
+            run_quietly([*command, RELEASE, str(part), _source(RELEASE)])
             part.rename(path)
     return path
 
@@ -89,11 +89,11 @@ def _unpack(package: str, release: str) -> None:
             "Acquire::Languages": "none",
         }
         options = [part for key, value in private.items() for part in ("-o", f"{key}={value}")]
-        _run(["apt-get", "-qq", *options, "update"])
-        _run(["apt-get", "-qq", *options, "download", package], directory=root / "download")
+        run_quietly(["apt-get", "-qq", *options, "update"])
+        run_quietly(["apt-get", "-qq", *options, "download", package], directory=root / "download")
         (fetched,) = (root / "download").glob("*.deb")
         version = fetched.name.split("_")[1]
-        _run(["dpkg-deb", "--extract", str(fetched), str(root / "content")])
+        run_quietly(["dpkg-deb", "--extract", str(fetched), str(root / "content")])
         target = cache() / "programs" / f"{package}_{release}_{version}"
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(exist_ok=True)
@@ -122,7 +122,8 @@ def alone(what: str) -> Iterator[None]:
         yield
 
 
-def _run(command: Sequence[str], directory: Path | None = None) -> None:
+def run_quietly(command: Sequence[str], directory: Path | None = None) -> None:
+    """Run it; what it says is told only when it fails."""
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} failed ({done.returncode}): {done.stderr.strip()[-2000:]}")

@@ -29,7 +29,7 @@ _REPOSITORY = "paictl-test"
 _IMAGES = Path(__file__).parent / "images"
 _WHEELS = Path(__file__).parents[2] / "requirements" / "images.txt"
 _BASE = ("python3", "python3-venv")
-_UPSTREAM = ("bash", "curl", "libnss-wrapper", "python3-minimal")
+_UPSTREAM = ("bash", "curl", "libnss-wrapper", "python3")
 # The user and the folders of docker-library/postgres: a new volume takes over owner and mode of what it is mounted over.
 _POSTGRES = (
     'chroot "$1" groupadd --gid 999 postgres',
@@ -42,8 +42,11 @@ _PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36
 
 
 def base(api: docker.APIClient) -> str:
-    """Debian with Python and the machine's certificates: what ``spec.images.base`` is mapped to."""
-    return _imported(api, "base", _BASE)
+    """Debian with Python and the machine's certificates: what ``spec.images.base`` is mapped to. Also ``paictl-test/base:bookworm``."""
+    made = _imported(api, "base", _BASE)
+    if not _there(api, f"{_REPOSITORY}/base:{RELEASE}"):
+        api.tag(made, f"{_REPOSITORY}/base", RELEASE)
+    return made
 
 
 def pgvector(api: docker.APIClient) -> str:
