@@ -138,21 +138,23 @@ def build_image(
             forcerm=True,
             decode=True,
         )
-        for line in stream:
-            _say(line, said, emit, address)
-            if "error" in line:
-                raise _failed(tag, str(line["error"]), said)
+        # Read to its end, also after an error: the SDK closes the connection only then.
+        errors = [str(line["error"]) for line in stream if _say(line, said, emit, address)]
+        if errors:
+            raise _failed(tag, errors[-1], said)
     finally:
         _clear(api, tag)
     return str(api.images(tag)[0]["Id"])
 
 
-def _say(line: Mapping[str, Any], said: deque[str], emit: Emit, address: str) -> None:
+def _say(line: Mapping[str, Any], said: deque[str], emit: Emit, address: str) -> bool:
+    """Tell what it says; whether that is an error."""
     text = _COLOURS.sub("", str(line.get("stream", "")))
     said.extend(one for one in text.splitlines() if one.strip())
     if step := re.match(r"Step (\d+)/(\d+) ", text):
         what = f"build the runtime's image, step {step[1]} of {step[2]}"
         emit(Event("progress", address, {"what": what, "done": 0, "total": 0}))
+    return "error" in line
 
 
 def _failed(tag: str, error: str, said: Sequence[str]) -> PaictlError:

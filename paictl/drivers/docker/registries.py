@@ -25,11 +25,11 @@ def fetch(api: docker.APIClient, reference: str, emit: Emit, address: str) -> No
     what = f"pull {reference}"
     emit(Event("progress", address, {"what": what, "done": 0, "total": 0}))
     layers: dict[str, tuple[int, int]] = {}
-    told = 0
+    told, error = 0, ""
     try:
         for line in _lines(api.pull(reference, stream=True, decode=True)):
-            if error := line.get("error"):
-                raise refusal(reference, str(error))
+            # Read to its end, also after an error: the SDK closes the connection only then.
+            error = str(line.get("error") or error)
             if line.get("status") == "Downloading":
                 detail = line.get("progressDetail") or {}
                 layers[str(line.get("id"))] = int(detail.get("current") or 0), int(detail.get("total") or 0)
@@ -38,8 +38,10 @@ def fetch(api: docker.APIClient, reference: str, emit: Emit, address: str) -> No
                 if total and 100 * done // total != told:
                     told = 100 * done // total
                     emit(Event("progress", address, {"what": what, "done": done, "total": total}))
-    except docker.errors.APIError as error:
-        raise refusal(reference, str(error.explanation or error)) from error
+    except docker.errors.APIError as failure:
+        raise refusal(reference, str(failure.explanation or failure)) from failure
+    if error:
+        raise refusal(reference, error)
 
 
 def _lines(stream: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
