@@ -1,7 +1,7 @@
 """Runs the test lanes, one line each at the end: ran with counts, or skipped with the reason and what would enable it.
 
-``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes, and runs the others only when they have not
-passed at this very commit. With ``CI=true`` a lane that can't run is a failure.
+``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes and the one on a Docker engine, and runs the others
+only when they have not passed at this very commit. With ``CI=true`` a lane that can't run is a failure.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from paictl.sandbox import namespaces
+from tests.docker import engine
 
 # pytest's last line, such as `2 failed, 31 passed, 1 skipped in 12.34s`.
 _COUNTS = re.compile(r"^=* ?((?:[0-9]+ [a-z]+(?:, )?)+) in [0-9.]+s")
@@ -27,11 +29,14 @@ _PASSED = Path(__file__).parent.parent / ".venv" / ".lanes-passed"
 
 @dataclass(frozen=True)
 class Lane:
-    """Some tests that run together. ``lacking`` says why they can't run here and what would change that."""
+    """Some tests that run together. ``lacking`` says why they can't run here and what would change that; ``within`` is what
+    they all share, and gives what was left of it at the end.
+    """
 
     name: str
     command: tuple[str, ...]
     lacking: Callable[[], str] = str
+    within: Callable[[], AbstractContextManager[list[str]]] = lambda: nullcontext([])
 
 
 def _pytest(marks: str, *arguments: str) -> tuple[str, ...]:
@@ -47,13 +52,31 @@ def _lacks_sandbox() -> str:
     return "" if tried.returncode == 0 else f"bubblewrap can't make namespaces here: {tried.stderr.strip()}"
 
 
+def _lacks_engine() -> str:
+    """Tells it after having installed what it may: only the tests that everybody runs should work without that."""
+    engine.install()
+    return engine.lacking()
+
+
+@contextmanager
+def _engine() -> Iterator[list[str]]:
+    """One engine for all workers of the lane, from before the first until after the last."""
+    left: list[str] = []
+    held = engine.lease()
+    try:
+        yield left
+    finally:
+        left += held.close()
+
+
 PERSON = (
-    Lane("unit", _pytest("not slow and not real and not heavy", "-n", "2")),
-    Lane("slow", _pytest("slow and not real and not heavy", "-n", "2")),
-    Lane("real", _pytest("real and not heavy"), _lacks_sandbox),
+    Lane("unit", _pytest("not slow and not real and not heavy and not docker", "-n", "2")),
+    Lane("slow", _pytest("slow and not real and not heavy and not docker", "-n", "2")),
+    Lane("real", _pytest("real and not heavy and not docker"), _lacks_sandbox),
 )
 HEAVY = (
-    Lane("heavy", _pytest("heavy", "-n", "2"), _lacks_sandbox),
+    Lane("heavy", _pytest("heavy and not docker", "-n", "2"), _lacks_sandbox),
+    Lane("docker", _pytest("docker", "-n", "2"), _lacks_engine, _engine),
     Lane("bench", (sys.executable, "-m", "bench", "--check")),
 )
 
@@ -99,9 +122,13 @@ def run(lanes: tuple[Lane, ...]) -> int:
             continue
         print(f"== lane {lane.name}", flush=True)
         begun = time.monotonic()
-        code, counts = _stream(lane.command)
-        failed = failed or code != 0
-        verdict = "passed" if code == 0 else f"FAILED (exit {code})"
+        try:
+            with lane.within() as left:
+                code, counts = _stream(lane.command)
+        except RuntimeError as error:
+            code, counts, left = 1, str(error), []
+        failed = failed or code != 0 or bool(left)
+        verdict = f"FAILED (exit {code})" if code else f"FAILED (left behind: {', '.join(left)})" if left else "passed"
         lines.append(f"lane {lane.name}: {verdict}, {counts or 'no counts'}, {time.monotonic() - begun:.0f} s")
     print("\n" + "\n".join(lines))
     return int(failed)

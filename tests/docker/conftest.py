@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import docker
 import pytest
 
 from tests.docker import engine as engines
 from tests.docker import stock
+from tests.docker.daemon import Engine
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,18 @@ def engine() -> Iterator[Reached]:
     finally:
         left = held.close()
     assert not left, f"left behind on the engine: {', '.join(left)}"
+
+
+@pytest.fixture
+def private_engine() -> Iterator[Engine]:
+    """An engine for this test alone, which it may restart and kill; empty, and started. ``entered()`` is where its ports are."""
+    if reason := engines.lacking_own():
+        pytest.skip(reason)
+    engines.cache().mkdir(parents=True, exist_ok=True)
+    # Not below tmp_path: the path of a socket has at most 107 characters.
+    made = Engine(Path(tempfile.mkdtemp(prefix="own-", dir=engines.cache())))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.discard()

@@ -79,7 +79,7 @@ class Engine:
         self.log = directory / "dockerd.log"
         self._holder = directory / "holder.json"
         self._pidfile = directory / "dockerd.pid"
-        self._cgroup = f"paictl-test-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
+        self.group = f"paictl-test-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
 
     @property
     def running(self) -> bool:
@@ -149,7 +149,7 @@ class Engine:
             f"--data-root={self.directory / 'data'}",
             f"--pidfile={self._pidfile}",
         ]
-        self._detached([*daemon, "--exec-root=/run/docker", f"--cgroup-parent=/{self._cgroup}", *_NETWORK], "mnp")
+        self._detached([*daemon, "--exec-root=/run/docker", f"--cgroup-parent=/{self.group}", *_NETWORK], "mnp")
         self._wait(lambda: answers(self.host), "an answer of dockerd")
 
     def _hold(self) -> None:
@@ -192,7 +192,7 @@ class Engine:
     def _remove_groups(self) -> None:
         """Control groups outlive their processes: below one root (version 2) or one a controller (version 1)."""
         for root in (_GROUPS, *(one for one in _GROUPS.iterdir() if one.is_dir())) if _GROUPS.is_dir() else ():
-            for folder, _, _ in os.walk(root / self._cgroup, topdown=False):
+            for folder, _, _ in os.walk(root / self.group, topdown=False):
                 with suppress(OSError):
                     Path(folder).rmdir()
 

@@ -24,19 +24,20 @@ import docker
 
 from tests.docker.daemon import Engine, answers
 
-__all__ = ["STOCK_LABEL", "Lease", "cache", "given", "lacking", "lease", "own"]
+__all__ = ["STOCK_LABEL", "Lease", "cache", "given", "install", "lacking", "lacking_own", "lease", "own"]
 
 STOCK_LABEL = "paictl.test.stock"
 """On the images that tests are given, and on nothing else: they stay."""
 
 _SOCKET = "unix:///var/run/docker.sock"
-_PROGRAMS = {
+# Programs and the Debian packages that have them: for images, and beyond that for an engine of our own.
+_FOR_IMAGES = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "dpkg-deb": "dpkg"}
+_FOR_AN_ENGINE = {
     "dockerd": "docker.io",
     "docker-init": "docker.io",
     "slirp4netns": "slirp4netns",
     "ip": "iproute2",
     "iptables": "iptables",
-    "mmdebstrap": "mmdebstrap",
 }
 # An image of the runtime is hundreds of megabytes, and every changed line of its source makes another.
 _KEPT_IMAGES = 2
@@ -57,16 +58,39 @@ def own() -> Engine:
     return Engine(cache() / "engine")
 
 
+def install() -> None:
+    """Have Debian's packages that are missing, where this user may; otherwise ``lacking`` names them."""
+    missing = _missing(given())
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], env=quiet, stdout=subprocess.DEVNULL, check=False)
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+        subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, check=False)
+
+
 def lacking() -> str:
     """Why no engine can be had here, and what would change that; empty when one can."""
-    if host := given():
-        return "" if answers(host) else f"no Docker engine answers at {host} (DOCKER_HOST)"
-    if os.geteuid() != 0:
+    host = given()
+    if host and not answers(host):
+        return f"no Docker engine answers at {host} (DOCKER_HOST)"
+    if not host and os.geteuid() != 0:
         return "no Docker engine answers at /var/run/docker.sock, and only root can start one of our own; or set DOCKER_HOST"
-    missing = sorted({package for program, package in _PROGRAMS.items() if shutil.which(program) is None})
-    if missing:
-        return f"an engine of our own needs: apt-get install --no-install-recommends {' '.join(missing)}"
-    return _forbidden()
+    if missing := _missing(host):
+        return f"it needs: apt-get install --no-install-recommends {' '.join(missing)}"
+    return "" if host else _forbidden()
+
+
+def lacking_own() -> str:
+    """The same for an engine of a test's own, beside the one that is given."""
+    if os.geteuid() != 0:
+        return "only root can start an engine"
+    missing = _missing("")
+    return f"it needs: apt-get install --no-install-recommends {' '.join(missing)}" if missing else _forbidden()
+
+
+def _missing(host: str) -> list[str]:
+    programs = _FOR_IMAGES if host else _FOR_IMAGES | _FOR_AN_ENGINE
+    return sorted({package for program, package in programs.items() if shutil.which(program) is None})
 
 
 def _forbidden() -> str:
@@ -127,6 +151,8 @@ def lease() -> Lease:
             if engine and not (engine.running and _kept(directory).exists()):
                 _begin(engine)
             _before(directory).write_text(json.dumps(sorted(_things(host))), encoding="ascii")
+        elif engine and not engine.running:
+            engine.start()  # it crashed under its other users
         fcntl.flock(users, fcntl.LOCK_SH)
     return Lease(host, engine, directory, users)
 
@@ -189,13 +215,14 @@ def _kept(directory: Path) -> Path:
 
 
 def _start() -> int:
+    install()
     if reason := lacking():
         sys.exit(reason)
     held = lease()
     if held.engine:
         _kept(held.directory).touch()
     held.close()
-    print(f"export DOCKER_HOST={held.host}" if not held.engine else f"{held.host} (its ports: see CONTRIBUTING.md)")
+    print(f"{held.host}, our own; its published ports are in its network only" if held.engine else held.host)
     return 0
 
 
