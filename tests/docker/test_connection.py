@@ -23,7 +23,15 @@ from paictl.drivers.docker.troubles import EngineError, told_as
 from paictl.errors import Unavailable, Unreachable
 from tests.docker.conftest import Reached
 from tests.docker.trial import ROOT, running
-from tests.docker.ways import SMALL_IMAGE, certificates, lacking_ssh, lacking_tls, ssh_server, tls_engine
+from tests.docker.ways import (
+    SMALL_IMAGE,
+    certificates,
+    lacking_ssh,
+    lacking_tls,
+    ssh_server,
+    tls_engine,
+    with_ssh_config,
+)
 
 _SECRET = "hunter2-canary"
 
@@ -247,7 +255,7 @@ def test_an_engine_behind_ssh_is_reached_by_the_persons_own_ssh(
     engine: Reached, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ssh_server(tmp_path, engine.host) as address:
-        _with_config(tmp_path, monkeypatch)
+        with_ssh_config(tmp_path, monkeypatch)
         monkeypatch.setenv("DOCKER_HOST", address)
         connection = connect()
         assert not connection.engine().local
@@ -261,15 +269,6 @@ def test_an_engine_behind_ssh_is_reached_by_the_persons_own_ssh(
             connection.api.ping()
         assert "`ssh engine-elsewhere docker version`" in told.value.help
         connection.close()
-
-
-def _with_config(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenSSH takes the home directory from the user database: a program in front of it names the configuration."""
-    programs = home / "bin"
-    programs.mkdir()
-    (programs / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F "{home}/.ssh/config" "$@"\n')
-    (programs / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
 
 
 _BEHIND_TLS = """

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import docker.errors
 
 from paictl.drivers.docker.connection import Connection
 
@@ -60,7 +62,8 @@ def running(connection: Connection, command: Sequence[str], **host: Any) -> Iter
         api.start(made)
         yield made
     finally:
-        api.remove_container(made, force=True, v=True)
+        with suppress(docker.errors.NotFound):  # a test may have removed it
+            api.remove_container(made, force=True, v=True)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import docker
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,7 +25,16 @@ from cryptography.x509.oid import NameOID
 from tests.docker.daemon import answers
 from tests.waiting import until
 
-__all__ = ["SMALL_IMAGE", "certificates", "free_port", "lacking_ssh", "lacking_tls", "ssh_server", "tls_engine"]
+__all__ = [
+    "SMALL_IMAGE",
+    "certificates",
+    "free_port",
+    "lacking_ssh",
+    "lacking_tls",
+    "ssh_server",
+    "tls_engine",
+    "with_ssh_config",
+]
 
 SMALL_IMAGE = "paictl-test/small:1"
 _SSHD = "/usr/sbin/sshd"
@@ -53,9 +63,9 @@ def lacking_tls() -> str:
 
 @contextmanager
 def ssh_server(folder: Path, docker_host: str) -> Iterator[str]:
-    """An ssh server on a free port whose shell sees that engine; tells the address, which only ~/.ssh/config explains.
+    """An ssh server on a free port whose shell sees that engine; tells the address, which ``with_ssh_config`` explains.
 
-    ``folder`` becomes the home directory: the name, port, key and known host stand in the configuration there.
+    Name, port, key and known host stand in ``.ssh/config`` below ``folder``.
     """
     port = free_port()
     settings = folder / ".ssh"
@@ -95,6 +105,15 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def with_ssh_config(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSH takes the home directory from the user database: a program in front of it names the configuration."""
+    programs = home / "bin"
+    programs.mkdir()
+    (programs / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F "{home}/.ssh/config" "$@"\n')
+    (programs / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
 
 
 def certificates(folder: Path) -> None:
