@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import docker
 import pytest
@@ -49,11 +47,5 @@ def private_engine() -> Iterator[Engine]:
     """An engine for this test alone, which it may restart and kill; empty, and started. ``entered()`` is where its ports are."""
     if reason := engines.lacking_own():
         pytest.skip(reason)
-    engines.cache().mkdir(parents=True, exist_ok=True)
-    # Not below tmp_path: the path of a socket has at most 107 characters.
-    made = Engine(Path(tempfile.mkdtemp(prefix="own-", dir=engines.cache())))
-    try:
-        made.start()
+    with engines.private() as made:
         yield made
-    finally:
-        made.discard()

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["RELEASE", "alone", "program", "run_quietly", "system", "system_input
 RELEASE = "bookworm"
 """What the images are made of, whatever this machine runs."""
 
+_KEPT_SECONDS = 30 * 86_400
 _MIRROR = "http://deb.debian.org/debian"
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -59,7 +61,16 @@ def system(packages: Sequence[str], hooks: Sequence[str] = ()) -> Path:
             command = ["mmdebstrap", "--quiet", "--variant=minbase", "--components=main", include, *_LEAN, *customize]
             run_quietly([*command, RELEASE, str(part), _source(RELEASE)])
             part.rename(path)
+            _forget_old()
+        path.touch()
     return path
+
+
+def _forget_old() -> None:
+    """Those of earlier inputs, which nobody has asked for in a long time."""
+    for old in cache().glob(f"{RELEASE}-*.tar"):
+        if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+            old.unlink()
 
 
 def program(package: str, release: str, path: str) -> Path:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,11 +24,12 @@ import docker
 
 from tests.docker.daemon import Engine, answers
 
-__all__ = ["STOCK_LABEL", "Lease", "cache", "given", "install", "lacking", "lacking_own", "lease", "own"]
+__all__ = ["STOCK_LABEL", "Lease", "cache", "given", "install", "lacking", "lacking_own", "lease", "own", "private"]
 
 STOCK_LABEL = "paictl.test.stock"
 """On the images that tests are given, and on nothing else: they stay."""
 
+_PRIVATE = "own-"
 _SOCKET = "unix:///var/run/docker.sock"
 # Programs and the Debian packages that have them: for images, and beyond that for an engine of our own.
 _FOR_IMAGES = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "dpkg-deb": "dpkg"}
@@ -155,6 +156,30 @@ def lease() -> Lease:
             engine.start()  # it crashed under its other users
         fcntl.flock(users, fcntl.LOCK_SH)
     return Lease(host, engine, directory, users)
+
+
+@contextmanager
+def private() -> Iterator[Engine]:
+    """An engine for one test, empty and started, that is gone afterwards. ``lacking_own`` must be empty."""
+    cache().mkdir(parents=True, exist_ok=True)
+    _clear_private()
+    # Not below a test's own folder: the path of a socket has at most 107 characters.
+    engine = Engine(Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=cache())))
+    with (engine.directory / "users.lock").open("a", encoding="ascii") as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        try:
+            engine.start()
+            yield engine
+        finally:
+            engine.discard()
+
+
+def _clear_private() -> None:
+    """Those of tests that were killed: nobody holds them any more."""
+    for users in cache().glob(f"{_PRIVATE}*/users.lock"):
+        with suppress(FileNotFoundError), users.open("r+", encoding="ascii") as file:
+            if _only_user(file):
+                Engine(users.parent).discard()
 
 
 def _begin(engine: Engine) -> None:

@@ -79,6 +79,8 @@ def machine() -> Iterator[Machine]:
     if (engines.cache() / "programs").exists():
         shutil.copytree(engines.cache() / "programs", folder / "paictl-tests" / "programs")
     yield made
+    for directory in (folder / "paictl-tests").glob("own-*"):
+        Engine(directory).stop()
     made.engine.stop()
     shutil.rmtree(folder)
 
@@ -131,6 +133,7 @@ def test_an_engine_of_a_tests_own_leaves_the_ports_of_another_alone(
     try:
         address = engine.api.inspect_container(web)["NetworkSettings"]["IPAddress"]
         before = rules_for(address)
+        assert before or engines.given(), "our own publishes by rules"
         other: Engine = request.getfixturevalue("private_engine")
         assert rules_for(address) == before
         assert other.directory.name not in Path("/proc/mounts").read_text("ascii")
@@ -206,6 +209,24 @@ def test_what_a_killed_run_left_is_cleared_by_the_next_but_images_stay(machine: 
     client.close()
     assert done(following) == "[]"
     assert not machine.engine.running
+
+
+@pytest.mark.slow
+def test_an_engine_of_a_killed_test_is_cleared_by_the_next_that_needs_one(machine: Machine) -> None:
+    script = "import sys; from tests.docker.engine import private\nwith private() as made: print(made.host, flush=True); sys.stdin.read()"
+    users = []
+    for _ in range(2):
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", script]
+        users.append(subprocess.Popen(command, env=machine.environment, cwd=ROOT, stdin=pipe, stdout=pipe, text=True))
+        assert answers(told(users[-1]))
+    users[0].kill()
+    users[0].communicate()
+    third = machine.run(sys.executable, "-c", script.replace("sys.stdin.read()", ""))
+    assert third[0] == 0, third[1]
+    assert len([*(machine.cache / "paictl-tests").glob("own-*")]) == 1, "the living one is left alone"
+    done(users[1])
+    assert not [*(machine.cache / "paictl-tests").glob("own-*")]
 
 
 @pytest.mark.slow
