@@ -152,12 +152,12 @@ def test_an_error_that_is_not_the_engines_is_left_alone() -> None:
 
 @contextmanager
 def _engine_of_version(folder: Path, **version: str) -> Iterator[list[str]]:
-    """An engine of which only its version is known; tells the paths that it was asked for."""
+    """An engine of which only its version is known; tells the paths that it was asked for, with the headers' names."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            asked.append(f"{self.path} {sorted(self.headers)}")
             body = json.dumps(version if self.path.endswith("/version") else []).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -195,7 +195,7 @@ def test_old_and_new_engines_are_spoken_to_in_a_version_that_they_know(
         connection = connect()
         connection.api.containers()
         connection.close()
-    assert asked[0] == "/version"
+    assert asked[0].startswith("/version ")
     assert asked[1].startswith(f"/v{agreed}/containers/json")
 
 
@@ -237,15 +237,22 @@ def test_what_the_engine_refuses_is_its_own_sentence(engine: Reached, monkeypatc
     connection.close()
 
 
-@pytest.mark.docker
-def test_settings_for_the_web_are_not_for_the_engine(engine: Reached, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.promise(23)
+def test_passwords_and_proxies_for_the_web_are_not_for_the_engine(
+    person: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
-    monkeypatch.setenv("DOCKER_HOST", engine.host)
-    connection = connect()
-    assert connection.api.ping()
-    connection.close()
+    (person / "netrc").write_text(f"default login me password {_SECRET}\n")
+    (person / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(person / "netrc"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{person}/s")
+    with _engine_of_version(person, Version="?", ApiVersion="1.41") as asked:
+        connection = connect()
+        connection.api.containers()
+        connection.close()
+    assert len(asked) == 2
+    assert not any("Authorization" in one for one in asked)
 
 
 @pytest.mark.docker

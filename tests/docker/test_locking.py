@@ -6,6 +6,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,27 @@ def test_another_machines_lock_falls_when_its_heart_stands_still_and_not_before(
     begun = time.monotonic()
     with locking.hold(world.connection, world.scope, _ME, _BEAT):
         assert time.monotonic() - begun >= 3 * _BEAT
+
+
+def test_of_two_who_break_the_same_lock_the_slower_takes_nothing_from_the_faster(world: World) -> None:
+    world.place("1@another-boot/pid:[1]#1")
+    slower = connect()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(_try, slower, world.scope, 4 * _BEAT)
+        until(lambda: slower.calls > 4, "the slower one's looks at the heart")
+        with locking.hold(world.connection, world.scope, _ME, _BEAT):
+            mine = world.standing()
+            assert waiting.result() == "held by alice"
+            assert world.standing() == mine
+    slower.close()
+
+
+def _try(connection: Connection, scope: Scope, beat: float) -> str:
+    try:
+        with locking.hold(connection, scope, _ME, beat):
+            return "taken"
+    except LockHeld as held:
+        return "held by alice" if "held by alice" in held.summary else held.summary
 
 
 _OTHER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -28,7 +28,7 @@ class Client(docker.APIClient):
         # A version spares the constructor its own call; the address stands for "not TCP", and is replaced by the adapter.
         super().__init__("http+unix:///engine", version="1.41", timeout=_ANSWER_SECONDS)
         self._before = before
-        # Proxies, netrc and REQUESTS_CA_BUNDLE are for the web, and the last would replace the engine's own CA.
+        # What stands in the environment is for the web; a password from ~/.netrc would go along to the engine.
         self.trust_env = False
         self.mount("http+docker://", _Adapter(dialler))
 
