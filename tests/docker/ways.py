@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,6 +152,8 @@ def tls_engine(folder: Path) -> Iterator[list[str]]:
     none removes the bridge docker0 where it starts, be it another's.
     """
     certificates(folder / "tls")
+    # containerd's sockets lie in it, whose paths have at most 104 characters.
+    sockets = tempfile.mkdtemp(prefix="tls-")
     tls = [
         f"--tls{one}={folder / 'tls' / file}.pem" for one, file in (("cacert", "ca"), ("cert", "cert"), ("key", "key"))
     ]
@@ -158,7 +161,7 @@ def tls_engine(folder: Path) -> Iterator[list[str]]:
         *("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"),
         *("dockerd", "--tlsverify", *tls, "--host=tcp://127.0.0.1:2376", f"--host=unix://{folder}/s"),
         *("--bridge=none", "--iptables=false", "--ip-forward=false", "--storage-driver=vfs"),
-        *(f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"),
+        *(f"--data-root={folder}/data", f"--exec-root={sockets}", f"--pidfile={folder}/pid"),
     ]
     log = folder / "dockerd.log"
     with log.open("wb") as output:
@@ -174,6 +177,7 @@ def tls_engine(folder: Path) -> Iterator[list[str]]:
     finally:
         process.terminate()
         process.wait()
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _small_root() -> bytes:
