@@ -27,7 +27,7 @@ _RETRIES = 5
 
 @dataclass(frozen=True)
 class Seen:
-    """One container as the engine tells it: its inspection, its processes' names, what was executed in it, what its image's name means now."""
+    """One container as the engine tells it: its inspection, its processes' names, what was executed in it, its name's image now."""
 
     inspect: Mapping[str, Any]
     info: Mapping[str, Any]
