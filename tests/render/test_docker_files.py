@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from paictl.blueprint.types import Blueprint
+from paictl.blueprint.types import Blueprint, ConfigFile, Upstream, Volume
 from paictl.render import docker
 from tests.render.blueprints import QUICKSTART, WITH_API_MODEL
 from tests.render.reading import documents
@@ -18,7 +18,30 @@ from tests.render.reading import documents
 SCHEMA = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text(encoding="utf-8"))
 Compose = dict[str, Any]
 
-every_blueprint = pytest.mark.parametrize("blueprint", [QUICKSTART, WITH_API_MODEL], ids=["quickstart", "api-model"])
+# A model server of others: its own user, paths, command and variables, a secret and a graphics card.
+_OTHERS = replace(
+    QUICKSTART.service("model-chat"),
+    module="",
+    config=ConfigFile("", ""),
+    secrets=("agent-token",),
+    volumes=(Volume("others", "/var/lib/others", holds_data=False),),
+    upstream=Upstream(
+        image="llama.cpp",
+        reference="registry.example/others:1@sha256:" + "d" * 64,
+        command=("-c", 'exec serve "$1" --home ${HOME}'),
+        entrypoint=("/bin/sh",),
+        environment={"PRICE": "5 $", "MODE": "on"},
+        uid=999,
+        scratch=("/run/others", "/tmp"),
+        healthy=("serve", "--check"),
+    ),
+    gpus="nvidia",
+)
+WITH_OTHERS = replace(QUICKSTART, services=(_OTHERS, *QUICKSTART.services[1:]), base="registry.example/base:1")
+
+every_blueprint = pytest.mark.parametrize(
+    "blueprint", [QUICKSTART, WITH_API_MODEL, WITH_OTHERS], ids=["quickstart", "api-model", "others"]
+)
 
 
 def compose(blueprint: Blueprint) -> Compose:
@@ -177,3 +200,78 @@ def test_the_image_is_built_in_two_stages_by_hash_and_runs_as_nobody() -> None:
     assert any("--require-hashes" in line for line in lines)
     assert any(line.startswith("HEALTHCHECK ") for line in lines)
     assert [line for line in lines if line.startswith("USER ")] == ["USER 65532:65532"]
+
+
+def test_software_of_others_runs_from_its_image_within_the_same_bounds() -> None:
+    document = compose(WITH_OTHERS)
+    service, ours = document["services"]["model-chat"], document["services"]["gateway"]
+    assert service["image"] == "registry.example/others:1@sha256:" + "d" * 64
+    assert (service["user"], service["group_add"]) == ("999:999", ["65532"])
+    assert service["entrypoint"] == ["/bin/sh"]
+    assert service["healthcheck"]["test"] == ["CMD", "serve", "--check"]
+    assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp", "/run/others"]
+    assert {mount["target"] for mount in service["volumes"]} == {"/var/lib/others", "/srv/paictl/models/chat"}
+    assert not {"build", "configs"} & {*service}
+    bounds = ("read_only", "cap_drop", "security_opt", "init", "restart", "logging")
+    assert [service[bound] for bound in bounds] == [ours[bound] for bound in bounds]
+    assert "model-chat" not in document["configs"]
+
+
+def test_a_dollar_sign_is_none_of_composes_variables() -> None:
+    service = compose(WITH_OTHERS)["services"]["model-chat"]
+    assert service["command"][1] == 'exec serve "$$1" --home $${HOME}'
+    assert service["environment"] == {"PRICE": "5 $$", "MODE": "on"}
+
+
+def test_a_graphics_card_is_asked_for_by_its_maker_and_only_where_it_is_declared() -> None:
+    services = compose(WITH_OTHERS)["services"]
+    device = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+    assert services["model-chat"]["deploy"] == {"resources": {"reservations": {"devices": [device]}}}
+    assert [name for name, service in services.items() if "deploy" in service] == ["model-chat"]
+
+
+def test_the_image_is_built_upon_what_the_manifest_names() -> None:
+    assert compose(WITH_OTHERS)["services"]["gateway"]["build"]["args"] == {"BASE": "registry.example/base:1"}
+
+
+@every_blueprint
+def test_every_container_says_how_it_is_and_has_its_turn_on_the_processors(blueprint: Blueprint) -> None:
+    services = compose(blueprint)["services"]
+    assert all(service["cpu_shares"] not in {0, 1024} for service in services.values())
+    # The job that fetches models has the image's own check.
+    assert {name for name, service in services.items() if "healthcheck" not in service} <= {"weights"}
+
+
+def test_who_listens_on_nothing_asks_its_witness() -> None:
+    agent = QUICKSTART.service("agent")
+    heard = replace(agent, health=replace(agent.health, path="/healthz/agent", witness="gateway/http"))
+    services = compose(replace(QUICKSTART, services=(*QUICKSTART.services[:-1], heard)))["services"]
+    assert services["agent"]["environment"] == {"PAICTL_HEALTH": "http://gateway:8700/healthz/agent"}
+    assert services["gateway"]["environment"] == {"PAICTL_HEALTH": "http://127.0.0.1:8700/healthz"}
+
+
+@every_blueprint
+def test_the_machine_has_no_address_in_any_room(blueprint: Blueprint) -> None:
+    rooms = [network for network in compose(blueprint)["networks"].values() if network.get("internal")]
+    assert rooms
+    assert all(room["driver_opts"]["com.docker.network.bridge.inhibit_ipv4"] == "true" for room in rooms)
+    assert all(room["enable_ipv6"] is False for room in rooms)
+
+
+@every_blueprint
+def test_the_way_out_is_the_first_of_a_services_networks_by_name(blueprint: Blueprint) -> None:
+    # Engines before 28 take the first by name for the default route.
+    for service in compose(blueprint)["services"].values():
+        if "door" in (its := service.get("networks", [])):
+            assert min(its) == "door"
+
+
+@every_blueprint
+def test_everything_carries_whose_and_what_it_is(blueprint: Blueprint) -> None:
+    document = compose(blueprint)
+    for part in ("services", "networks", "volumes"):
+        for name, thing in document[part].items():
+            labels = thing["labels"]
+            assert (labels["paictl.agent"], labels["paictl.target"]) == (blueprint.agent, blueprint.target)
+            assert labels["paictl.name"] == name
+            assert labels["paictl.kind"] in {"service", "job", "network", "volume", "weights"}
