@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from typing import Any
 
 MODULUS = (1 << 61) - 1
-_SECONDS = 2.0
+# A container's room says `No route to host` after three seconds; only what is silent for longer has left.
+_SECONDS = 4.0
 _MAX_FILE = 8 << 20
 _MAX_TOTAL = 64 << 20
 # Read-only software that the room needs to run, identical for everybody: no secret of the person's can be in it.

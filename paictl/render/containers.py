@@ -127,7 +127,7 @@ def image_files(blueprint: Blueprint) -> Mapping[str, str]:
 def image_directories(blueprint: Blueprint) -> list[str]:
     """The directories below the root that the image has to have, owned by its user."""
     volumes = {volume.path for service in blueprint.services for volume in service.volumes if not service.upstream}
-    return ["config", *sorted(volumes | {folder.path for folder in model_folders(blueprint)}), "secrets"]
+    return ["config", *sorted(volumes | {folder.path for folder in model_folders(blueprint)}), "keys", "secrets"]
 
 
 def image_context(runtime: RuntimePin, directories: Sequence[str], base: str = "") -> Mapping[str, str]:

@@ -89,8 +89,9 @@ def test_the_difference_of_two_locks_is_a_line_each() -> None:
     new = Lock({"pi": LockedTarget(models={"chat": smaller}), "laptop": _LOCK.targets["laptop"]})
     assert diff_locks(_LOCK, _LOCK) == []
     assert diff_locks(_LOCK, new) == ["~ pi.models.chat.context: 8192 -> 4096"]
-    assert diff_locks(Lock(), Lock({"t": LockedTarget(images={"a": LockedImage("b", "c")})})) == ["+ t.images.a.intent: c", "+ t.images.a.reference: b"]
-    assert diff_locks(Lock({"t": LockedTarget(images={"a": LockedImage("b", "c")})}), Lock()) == ["- t.images.a.intent: c", "- t.images.a.reference: b"]
+    imaged = Lock({"t": LockedTarget(images={"a": LockedImage("b", "c")})})
+    assert diff_locks(Lock(), imaged) == ["+ t.images.a.intent: c", "+ t.images.a.reference: b"]
+    assert diff_locks(imaged, Lock()) == ["- t.images.a.intent: c", "- t.images.a.reference: b"]
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ class Images:
     """The runtime's image, which is built here, or another's, which is brought and gets a name of ours beside its own."""
 
     def make(self, act: Act) -> None:
-        bring = images.bring
-        spec = act.spec
+        api, address = act.connection.api, str(act.step.address)
         if act.name == "runtime":
-            bring, spec = images.build, {**act.spec, "labels": act.labels()}
-        bring(act.connection.api, spec, act.emit, offline=act.offline, address=str(act.step.address))
+            images.build(api, {**act.spec, "labels": act.labels()}, act.emit, offline=act.offline, address=address)
+            return
+        found = images.pull(api, act.text("reference"), act.emit, offline=act.offline, address=address)
+        repository, _, tag = act.text("tag").rpartition(":")
+        api.tag(found, repository, tag)
 
     def remove(self, act: Act) -> None:
         images.remove(act.connection.api, act.text("tag"))

@@ -165,11 +165,15 @@ class _Graph:
             "mem_limit": _KEEPER_MEMORY,
             "memswap_limit": _KEEPER_MEMORY,
             "pids_limit": _KEEPER_PIDS,
+            "stop_grace_period": "10s",
             "volumes": volumes,
             "healthcheck": {
                 "test": ["CMD", python, "-m", "paictl.runtime.keeper", "status"],
+                # All of it, since the image's own check would fill in what is left out.
                 "interval": "30s",
                 "timeout": "10s",
+                "start_period": "30s",
+                "retries": 3,
             },
         }
         spec = from_compose(KEEPER, written, {f"{ROOT}/config/keeper.json": content})

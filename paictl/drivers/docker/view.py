@@ -89,7 +89,9 @@ class View:
                     yield self._mine("image", "runtime", spec, marks, handle=str(one["Id"]))
                     continue
                 name = repository.removeprefix(f"paictl/{agent}/")
-                known = (one["Id"], *(one.get("RepoDigests") or ()), *(one["RepoTags"] or ()))
+                told = (*(one.get("RepoDigests") or ()), *(one["RepoTags"] or ()))
+                # The engine leaves out the registry that it takes for its own.
+                known = (one["Id"], *told, *(f"docker.io/{each}" for each in told))
                 reference = next((each for each in known if digest(each) == suffix), "")
                 spec = {"agent": agent, "reference": reference, "tag": tag}
                 marks = {FINGERPRINT: fingerprint(spec), INSTANCE: suffix}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class _Docker:
 
     def stands(self, address: Address) -> bool:
         name = self._stack.engine_name(address.name)
-        found = {
+        found: dict[str, Callable[[], object]] = {
             "image": lambda: self._api.images(self._stack.alias.partition(":")[0]),
             "network": lambda: [one for one in self._api.networks() if one["Name"] == name],
             "volume": lambda: [one for one in self._api.volumes()["Volumes"] or () if one["Name"] == name],
