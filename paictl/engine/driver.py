@@ -111,8 +111,11 @@ class Driver(Protocol):
         """
         ...
 
-    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[None]:
-        """The target's own lock; raises ``LockHeld`` naming the holder. Gone with its process, even by kill -9."""
+    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[str]:
+        """The target's own lock; raises ``LockHeld`` naming the holder. Gone with its process, even by kill -9.
+
+        Gives the holder who died with it and from whom it was taken over, described for people; empty when it was free.
+        """
         ...
 
     def save_inventory(self, scope: Scope, inventory: Mapping[str, object]) -> None:

@@ -53,20 +53,27 @@ def hold(
     while True:
         with ExitStack() as stack:
             try:
-                stack.enter_context(flocked(directory / "lock", holder, emit))
-                stack.enter_context(driver.hold_lock(scope, holder))
+                here = stack.enter_context(flocked(directory / "lock", holder))
+                there = stack.enter_context(driver.hold_lock(scope, holder))
             except LockHeld:
                 if clock.monotonic() >= deadline:
                     raise
             else:
+                # The same one, as a rule; on the target it may have been somebody from another machine.
+                for dead in dict.fromkeys(one for one in (here, there) if one):
+                    text = f"taking over from {dead}, which ended without letting go"
+                    emit(Event("warning", data={"code": "dead-holder", "text": text}))
                 yield
                 return
         clock.sleep(min(_POLL_SECONDS, max(0.0, deadline - clock.monotonic())))
 
 
 @contextmanager
-def flocked(path: Path, holder: Holder, emit: Emit) -> Iterator[None]:
-    """An flock on one file, with the holder's name in it; raises ``LockHeld`` at once when somebody has it."""
+def flocked(path: Path, holder: Holder) -> Iterator[str]:
+    """An flock on one file, with the holder's name in it; raises ``LockHeld`` at once when somebody has it.
+
+    Yields who had it before and died with it, described; empty when it was free.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -74,12 +81,9 @@ def flocked(path: Path, holder: Holder, emit: Emit) -> Iterator[None]:
         except BlockingIOError:
             raise _held(_read(descriptor)) from None
         dead = _read(descriptor)
-        if dead is not None:
-            text = f"taking over from {describe(dead)}, which ended without letting go"
-            emit(Event("warning", data={"code": "dead-holder", "text": text}))
         _write(descriptor, json.dumps(asdict(holder)).encode())
         try:
-            yield
+            yield "" if dead is None else describe(dead)
         finally:
             _write(descriptor, b"")
     finally:

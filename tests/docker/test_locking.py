@@ -159,8 +159,11 @@ def test_after_kill_9_the_next_one_has_it_at_once(world: World) -> None:
         # Not waited for: its remains in the table of processes are no holder either.
         until(lambda: " Z " in Path(f"/proc/{process.pid}/stat").read_text(), "its end")
         begun = time.monotonic()
-        with locking.hold(world.connection, world.scope, _ME):
+        with locking.hold(world.connection, world.scope, _ME) as dead:
             assert time.monotonic() - begun < 2
+        assert dead == "bob on attic, process 7, since then (apply)"
+    with locking.hold(world.connection, world.scope, _ME) as dead:
+        assert dead == ""
 
 
 def test_a_stopped_holder_of_this_machine_keeps_it(world: World) -> None:

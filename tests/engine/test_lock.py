@@ -62,9 +62,18 @@ def test_a_dead_holder_is_taken_over_with_a_warning(bench: Bench) -> None:
         os.kill(pid, signal.SIGKILL)
     bench.reconciler().apply(wanting(small_graph()))
     assert any(f"taking over from bob on {os.uname().nodename}, process {pid}" in text for text in bench.warnings())
+    assert len(bench.warnings()) == len(set(bench.warnings()))
     bench.events.clear()
     bench.reconciler().apply(wanting(small_graph()))
     assert bench.warnings() == []
+
+
+@pytest.mark.promise(16)
+def test_a_dead_holder_from_another_machine_is_taken_over_with_a_warning(bench: Bench, tmp_path: Path) -> None:
+    with _another_apply(bench.folder) as pid:
+        os.kill(pid, signal.SIGKILL)
+    bench.reconciler(state_dir=tmp_path / "another machine").apply(wanting(small_graph()))
+    assert any(f"taking over from bob on {os.uname().nodename}, process {pid}" in text for text in bench.warnings())
 
 
 @pytest.mark.promise(16)

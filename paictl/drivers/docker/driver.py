@@ -116,7 +116,7 @@ class DockerDriver:
         with self.connection.told(f"running a command in the room of {service}"):
             return run(self.connection, container, command, stdin)
 
-    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[None]:
+    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[str]:
         return locking.hold(self.connection, scope, holder)
 
     def save_inventory(self, scope: Scope, inventory: Mapping[str, object]) -> None:

@@ -44,19 +44,20 @@ def container_name(scope: Scope) -> str:
 
 
 @contextmanager
-def hold(connection: Connection, scope: Scope, holder: Holder, beat: float = BEAT_SECONDS) -> Iterator[None]:
+def hold(connection: Connection, scope: Scope, holder: Holder, beat: float = BEAT_SECONDS) -> Iterator[str]:
     """The lock, for as long as the block runs; raises ``LockHeld`` naming the holder when another has it.
 
+    Yields the holder who died with it and from whom it was taken over, described; empty when it was free.
     A holder of this machine is known to live or not at once; of another's heart up to three beats (``beat`` seconds each)
     are waited for. Whoever loses the lock while it sleeps (a laptop that was closed) makes no call to the engine any more.
     """
     nonce = uuid.uuid4().hex
     _mine.add(nonce)
     try:
-        taken = _take(connection, scope, holder, nonce, beat)
+        taken, dead = _take(connection, scope, holder, nonce, beat)
         try:
             with _Heart(connection, taken, beat).beating():
-                yield
+                yield dead
         finally:
             _release(connection, taken)
     finally:
@@ -80,18 +81,19 @@ class _Found:
             return "another paictl"
 
 
-def _take(connection: Connection, scope: Scope, holder: Holder, nonce: str, beat: float) -> str:
+def _take(connection: Connection, scope: Scope, holder: Holder, nonce: str, beat: float) -> tuple[str, str]:
+    """The new lock's id, and of whom the old one was that was broken for it."""
     marks = {
         **labels(scope, "lock", "lock"),
         _HOLDER: json.dumps(asdict(holder)),
         _PROCESS: _process(os.getpid()) or "",
         _NONCE: nonce,
     }
-    unseen = time.monotonic() + _APPEAR_SECONDS
+    dead, unseen = "", time.monotonic() + _APPEAR_SECONDS
     while True:
         taken = _create(connection, scope, marks)
         if taken:
-            return taken
+            return taken, dead
         found = _look(connection, scope)
         if (
             found is None
@@ -101,6 +103,7 @@ def _take(connection: Connection, scope: Scope, holder: Holder, nonce: str, beat
             time.sleep(_LOOK_SECONDS)
         elif _stale(connection, found, beat):
             _remove(connection, found.id)
+            dead = found.whom
         else:
             raise _held(found.whom)
 

@@ -18,7 +18,7 @@ from paictl.engine.inventory import address_from_text
 from paictl.engine.lock import flocked
 from paictl.engine.model import Address, Health, Observation, Observed, Resource, Step
 from paictl.errors import PaictlError, Refused, Unavailable, Unreachable
-from paictl.events import Emit, ignore
+from paictl.events import Emit
 
 __all__ = ["FakeDriver"]
 
@@ -136,10 +136,10 @@ class FakeDriver:
         del blueprint, argv, stdin
         raise Unavailable(f"driver fake has no room to run {service} in", help="Use a target with the native driver.")
 
-    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[None]:
+    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[str]:
         del scope
         self.world.path.parent.mkdir(parents=True, exist_ok=True)
-        return flocked(self.world.path.with_suffix(".lock"), holder, ignore)
+        return flocked(self.world.path.with_suffix(".lock"), holder)
 
     def save_inventory(self, scope: Scope, inventory: Mapping[str, object]) -> None:
         del scope

@@ -35,7 +35,7 @@ from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.lock import flocked
 from paictl.engine.model import Address, Health, Observation, Observed, Resource, Step
 from paictl.errors import PaictlError, Unreachable
-from paictl.events import Emit, ignore
+from paictl.events import Emit
 from paictl.render.wiring import by_sockets
 
 __all__ = ["NativeDriver"]
@@ -162,10 +162,10 @@ class NativeDriver:
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONSAFEPATH": "1"}
         return command, environment
 
-    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[None]:
+    def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[str]:
         path = Layout.of(scope.agent).lock
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return flocked(path, holder, ignore)
+        return flocked(path, holder)
 
     def save_inventory(self, scope: Scope, inventory: Mapping[str, object]) -> None:
         layout = Layout.of(scope.agent)
