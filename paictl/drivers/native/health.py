@@ -11,6 +11,7 @@ from paictl.drivers.native.layout import Layout
 from paictl.drivers.native.logs import last_lines
 from paictl.drivers.native.sockets import UnixConnection
 from paictl.drivers.native.supervision import Live, Program
+from paictl.engine.logend import with_log
 from paictl.engine.model import Health
 
 __all__ = ["service_health", "tell"]
@@ -104,18 +105,4 @@ def _failure(program: Program) -> str:
 
 
 def _with_log(layout: Layout, name: str, sentence: str) -> str:
-    lines = _once(last_lines(layout.log(name), _LOG_LINES))
-    return "\n".join([sentence, *(f"  {line}" for line in lines)])
-
-
-def _once(lines: list[str]) -> list[str]:
-    """The lines without what each further start said again."""
-    for size in range(1, len(lines) // 2 + 1):
-        said, times = lines[-size:], 1
-        while lines[-size * (times + 1) : -size * times] == said:
-            times += 1
-        if times > 1:
-            before = lines[: -size * times]
-            # The oldest start may have been cut off by how many lines are looked at.
-            return said if said[size - len(before) :] == before else [*before, *said]
-    return lines
+    return with_log(sentence, last_lines(layout.log(name), _LOG_LINES))
