@@ -19,11 +19,9 @@ class Networks:
     def make(self, act: Act) -> None:
         api, name = act.connection.api, act.engine_name
         standing = _named(act.connection, name)
-        mine = [one for one in standing if owner_of(act.scope, one.get("Labels")) == "mine"]
-        if len(mine) < len(standing):
-            raise Refused(
-                f"there is a network {name} that is not paictl's", help=f"Look at `docker network inspect {name}`."
-            )
+        mine = [one for one in standing if _is_mine(act, one)]
+        if standing and not mine:
+            raise _not_ours(standing[0])
         for stranger in _strangers(act):
             api.disconnect_container_from_network(stranger, mine[0]["Id"], force=True)
         if len(mine) == 1 and fits(mine[0], act.spec):
@@ -40,20 +38,43 @@ class Networks:
             labels=act.labels(),
             check_duplicate=True,
         )["Id"]
+        # The check is no lock: whoever made one at the same moment has got it, too.
+        others = [one for one in _named(act.connection, name) if one["Id"] != made]
+        if others:
+            api.remove_network(made)
+            raise _not_ours(others[0])
         for member in sorted(members):
-            alias = api.inspect_container(member)["Config"]["Labels"].get(NAME)
-            api.connect_container_to_network(member, made, aliases=[alias] if alias else None)
+            _join(act.connection, member, made)
 
     def remove(self, act: Act) -> None:
-        for one in _named(act.connection, act.engine_name):
-            handle = act.step.observed.handle if act.step.observed else ""
-            if owner_of(act.scope, one.get("Labels")) == "mine" and handle in {"", one["Id"]}:
-                _remove(act.connection, one["Id"])
+        standing = [one for one in _named(act.connection, act.engine_name) if _is_mine(act, one)]
+        handle = act.step.observed.handle if act.step.observed else ""
+        going = [one["Id"] for one in standing if handle in {"", one["Id"]}]
+        staying = [one["Id"] for one in standing if one["Id"] not in going]
+        for one in going:
+            members = _members(act.connection, one)
+            _remove(act.connection, one)
+            for member in members if staying else ():
+                _join(act.connection, member, staying[0])
 
 
 def fits(told: Mapping[str, Any], spec: Mapping[str, object]) -> bool:
     """Whether a network is as the spec wants it."""
     return bool(told["Internal"]) == bool(spec["internal"]) and (told.get("Options") or {}) == _options(spec)
+
+
+def _is_mine(act: Act, told: Mapping[str, Any]) -> bool:
+    """Ours by its label or, since none can be added to what stands, by having been adopted."""
+    observed = act.step.observed
+    adopted = observed is not None and observed.owner == "mine" and observed.handle == told["Id"]
+    return adopted or owner_of(act.scope, told.get("Labels")) == "mine"
+
+
+def _not_ours(told: Mapping[str, Any]) -> Refused:
+    return Refused(
+        f"there is a network {told['Name']} ({told['Id'][:12]}) that is not paictl's",
+        help=f"Look at `docker network inspect {told['Id'][:12]}`; remove it if nobody needs it, or `paictl adopt` it.",
+    )
 
 
 def _options(spec: Mapping[str, object]) -> Mapping[str, str]:
@@ -76,6 +97,12 @@ def _named(connection: Connection, name: str) -> list[dict[str, Any]]:
 def _members(connection: Connection, network: str) -> list[str]:
     filters = {"network": [network]}
     return [str(one["Id"]) for one in connection.api.containers(all=True, filters=filters)]
+
+
+def _join(connection: Connection, container: str, network: str) -> None:
+    """Put it there, found by the name of its service if it is one."""
+    alias = (connection.api.inspect_container(container)["Config"].get("Labels") or {}).get(NAME)
+    connection.api.connect_container_to_network(container, network, aliases=[alias] if alias else None)
 
 
 def _remove(connection: Connection, network: str) -> None:

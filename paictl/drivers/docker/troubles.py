@@ -27,6 +27,10 @@ _HELPS = (
     ("does not match the specified platform", "Map the image to one for this engine's processor under `images`."),
     ("no such image", "Pull or build it on that engine, or map it to a local one under `images`."),
     ("manifest unknown", "Look at the image's name and tag, or map it to a local one under `images`."),
+    (
+        "is ambiguous",
+        "Another network has the same name (`docker network ls --no-trunc`): remove the one without paictl's labels.",
+    ),
     ("could not select device driver", "Install the GPU's container toolkit on the engine's machine."),
     ("does not support reading", "Set the engine's log driver to `local` or `json-file`."),
 )
