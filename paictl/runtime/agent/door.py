@@ -15,6 +15,8 @@ from typing import Any, Literal
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from paictl.runtime.headers import KEY, RUN, SESSION
+
 __all__ = ["Call", "Door", "DoorError", "Message", "NobodyListens", "Reply", "Work"]
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,7 @@ class Call:
 
     @property
     def headers(self) -> dict[str, str]:
-        named = {"X-Paictl-Run": self.run, "X-Paictl-Session": self.session, "Idempotency-Key": self.key}
+        named = {RUN: self.run, SESSION: self.session, KEY: self.key}
         return {name: value for name, value in named.items() if value}
 
 
@@ -101,9 +103,9 @@ class Door:
     async def close(self) -> None:
         await self.http.aclose()
 
-    async def hello(self, version: str, schedules: Mapping[str, str], workflows: Sequence[str]) -> None:
+    async def hello(self, schedules: Mapping[str, str], workflows: Sequence[str]) -> None:
         """Say that the agent is up, what it will do by itself, and which workflows it can be told to run."""
-        body = {"application_version": version, "schedules": dict(schedules), "workflows": list(workflows)}
+        body = {"schedules": dict(schedules), "workflows": list(workflows)}
         await self._post("/agent/hello", body)
 
     async def work(self, wait: float) -> Work | None:

@@ -65,7 +65,7 @@ async def _greet(door: Door, config: AgentConfig, stranger: asyncio.Event) -> No
     while True:
         await stranger.wait()
         try:
-            await door.hello(config.application_version, schedules, sorted(config.workflows))
+            await door.hello(schedules, sorted(config.workflows))
             stranger.clear()
             waiting = False
         except DoorError as problem:

@@ -19,6 +19,7 @@ from paictl.runtime.gateway.answers import ApiError, ClosingStream, answer, pars
 from paictl.runtime.gateway.audit import Call, Entry
 from paictl.runtime.gateway.door import Door
 from paictl.runtime.gateway.work import Work
+from paictl.runtime.headers import CLASS, SESSION
 
 __all__ = ["Conversing"]
 
@@ -98,7 +99,7 @@ class Conversing:
 
     async def _begin(self, request: Request, asked: _ChatRequest) -> _Talk:
         door, principal = self._door, request.scope["principal"]
-        session = request.headers.get("x-paictl-session", "")
+        session = request.headers.get(SESSION, "")
         _check_session(session)
         once = not session
         session = session or f"once-{uuid.uuid4().hex}"
@@ -170,18 +171,18 @@ def _check_session(session: str) -> None:
         raise ApiError(
             400,
             "invalid_session",
-            "X-Paictl-Session is at most 128 printable ASCII characters, not beginning with once-",
+            f"{SESSION} is at most 128 printable ASCII characters, not beginning with once-",
         )
 
 
 def _label(request: Request) -> ClassName | None:
-    said = request.headers.get("x-paictl-class")
+    said = request.headers.get(CLASS)
     if said is None:
         return None
     for known in _CLASSES:
         if said == known:
             return known
-    raise ApiError(400, "invalid_class", f"X-Paictl-Class is one of {', '.join(_CLASSES)}")
+    raise ApiError(400, "invalid_class", f"{CLASS} is one of {', '.join(_CLASSES)}")
 
 
 async def _chain(first: dict[str, Any], rest: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:

@@ -27,7 +27,6 @@ _POLL_SECONDS = 60.0
 
 
 class _Hello(BaseModel):
-    application_version: str
     schedules: dict[str, str | None] = Field(default_factory=dict)
     workflows: list[str] | None = None
 
@@ -66,7 +65,7 @@ class _Inner:
         said = await parse(request, _Hello, _BODY)
         workflows = frozenset(said.workflows) if said.workflows is not None else None
         self._door.work.sign_of_life()
-        await self._door.work.welcome(Hello(said.application_version, said.schedules, workflows))
+        await self._door.work.welcome(Hello(said.schedules, workflows))
         return answer({"agent": self._door.config.agent})
 
     async def work(self, request: Request) -> Response:

@@ -20,6 +20,7 @@ from paictl.runtime.gateway.ledger import Exhausted, Reservation
 from paictl.runtime.gateway.policy import Verdict
 from paictl.runtime.gateway.routing import Choice, choose
 from paictl.runtime.gateway.upstream import Answer, Usage, estimate
+from paictl.runtime.headers import RUN, SESSION
 
 __all__ = ["ModelProxy"]
 
@@ -66,7 +67,7 @@ class ModelProxy:
     def _choose(self, request: Request, body: Mapping[str, Any]) -> Choice:
         config = self._door.config
         wanted = body.get("model", "chat")
-        label = self._door.conversations.of(request.headers.get("x-paictl-session", "")).label
+        label = self._door.conversations.of(request.headers.get(SESSION, "")).label
         choice = choose(config.models, config.routing, wanted, label) if isinstance(wanted, str) else None
         if choice is None:
             raise ApiError(404, "model_not_found", "spec.models declares no chat model of that name")
@@ -82,7 +83,7 @@ class ModelProxy:
     async def _admit(self, request: Request, body: Mapping[str, Any], choice: Choice, tokens: int) -> _Spending:
         audit, headers = self._door.audit, request.headers
         arguments = {"messages": body.get("messages"), "tools": body.get("tools")}
-        run, session = headers.get("x-paictl-run", ""), headers.get("x-paictl-session", "")
+        run, session = headers.get(RUN, ""), headers.get(SESSION, "")
         call = Call(AGENT, "model.use", choice.name, arguments, run, session)
         verdict, refusal = Verdict(choice.allowed, choice.rule), None
         reservation = Reservation(0, 0.0)

@@ -13,6 +13,7 @@ from paictl.runtime.gateway.answers import ApiError, answer, parse
 from paictl.runtime.gateway.audit import Call, Entry
 from paictl.runtime.gateway.door import AGENT, Door
 from paictl.runtime.gateway.policy import Verdict
+from paictl.runtime.headers import KEY, RUN, SESSION
 
 __all__ = ["Remembering"]
 
@@ -119,9 +120,9 @@ class Remembering:
 
 def _headers(request: Request) -> tuple[str, str, str]:
     """Session, run and idempotency key; a key counts for its path only."""
-    key = request.headers.get("idempotency-key", "")
+    key = request.headers.get(KEY, "")
     return (
-        request.headers.get("x-paictl-session", ""),
-        request.headers.get("x-paictl-run", ""),
+        request.headers.get(SESSION, ""),
+        request.headers.get(RUN, ""),
         f"{request.url.path} {key}" if key else "",
     )

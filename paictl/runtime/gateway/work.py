@@ -33,7 +33,6 @@ _AHEAD = 256
 class Hello:
     """What the agent said when it came up."""
 
-    application_version: str
     schedules: dict[str, str | None]
     workflows: frozenset[str] | None
 

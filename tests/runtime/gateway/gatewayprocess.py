@@ -158,7 +158,7 @@ class ScriptedAgent:
     def __init__(self, gateway: GatewayProcess, script: Script, **hello: Any) -> None:
         self._client = gateway.agent()
         self._script = script
-        self._hello = {"application_version": "v1", "schedules": {}} | hello
+        self._hello = {"schedules": {}} | hello
         self._stopping = threading.Event()
         self.work: list[dict[str, Any]] = []
         self.statuses: list[int] = []

@@ -150,11 +150,11 @@ def test_an_agent_that_dies_in_the_middle_ends_the_stream_with_an_error(gateway:
 def test_an_agent_that_restarts_is_offered_what_it_had_not_begun(gateway: GatewayProcess) -> None:
     answers: list[httpx.Response] = []
     with gateway.agent() as agent, gateway.person() as person:
-        agent.post("/agent/hello", json={"application_version": "v1", "schedules": {}})
+        agent.post("/agent/hello", json={"schedules": {}})
         asking = threading.Thread(target=lambda: answers.append(person.post("/v1/chat/completions", json=HELLO)))
         asking.start()
         taken = agent.get("/agent/work", params={"wait": "5"}).json()
-        agent.post("/agent/hello", json={"application_version": "v1", "schedules": {}})
+        agent.post("/agent/hello", json={"schedules": {}})
         again = agent.get("/agent/work", params={"wait": "5"}).json()
         assert again == taken
         agent.post(f"/agent/work/{again['id']}/reply", content=b'{"delta":"back"}\n{"done":true}\n')

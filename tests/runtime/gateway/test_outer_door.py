@@ -173,7 +173,7 @@ def test_what_keeps_it_from_starting_is_one_message(start_gateway: StartGateway,
 
 def test_it_ends_in_order_on_a_signal_also_with_a_poll_open(gateway: GatewayProcess) -> None:
     with gateway.agent() as agent, gateway.agent() as other, gateway.person() as person:
-        other.post("/agent/hello", json={"application_version": "v1"})
+        other.post("/agent/hello", json={})
         polling = threading.Thread(target=lambda: _quietly(agent))
         polling.start()
         eventually(lambda: "paictl_agent_ready 1" in person.get("/metrics").text)

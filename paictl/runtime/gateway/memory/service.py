@@ -21,6 +21,7 @@ from paictl.runtime.gateway.memory.indexing import Indexing, Stores
 from paictl.runtime.gateway.memory.port import Embedding, Found, NewRecord, RecordStore, Scope, VectorStore
 from paictl.runtime.gateway.memory.records import SqliteRecords
 from paictl.runtime.gateway.memory.vectors import SqliteStore
+from paictl.runtime.headers import SESSION
 
 __all__ = ["Memory", "fuse"]
 
@@ -85,7 +86,7 @@ class Memory:
         retain = self.space(space).retain
         if retain == "session" and not session:
             raise ApiError(
-                400, "no_session", f"the space {space!r} lives for a conversation; X-Paictl-Session does not name one"
+                400, "no_session", f"the space {space!r} lives for a conversation; {SESSION} does not name one"
             )
         async with self._writing:
             if key and (answer := await self._records.answered(key)) is not None:
