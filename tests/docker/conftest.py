@@ -43,9 +43,12 @@ def engine() -> Iterator[Reached]:
 
 
 @pytest.fixture
-def private_engine() -> Iterator[Engine]:
-    """An engine for this test alone, which it may restart and kill; empty, and started. ``entered()`` is where its ports are."""
+def private_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine for this test alone, which it may restart and kill; empty, and started. ``entered()`` is where its ports are.
+
+    Its parameter, if it has one, is how many megabytes its disk has.
+    """
     if reason := engines.lacking_own():
         pytest.skip(reason)
-    with engines.private() as made:
+    with engines.private(getattr(request, "param", 0)) as made:
         yield made

@@ -41,8 +41,9 @@ _HOLD = """
 echo $$ >"$1"
 exec unshare --mount --net --pid --fork --kill-child --mount-proc sh -ec '
   for own in /run/docker /run/containerd /etc/docker; do mkdir -p $own; mount -t tmpfs -o mode=0711 paictl-test $own; done
+  [ "$2" = 0 ] || { mkdir -p "$3"; mount -t tmpfs -o size="$2"m paictl-test "$3"; }
   ip link set lo up
-  exec docker-init -s -- sleep infinity'
+  exec docker-init -s -- sleep infinity' sh "$@"
 """
 
 
@@ -71,10 +72,15 @@ def _pong(path: str) -> bool:
 
 
 class Engine:
-    """A daemon below ``directory``: its data root stays when it stops, so that images need be built only once."""
+    """A daemon below ``directory``: its data root stays when it stops, so that images need be built only once.
 
-    def __init__(self, directory: Path) -> None:
+    With ``megabytes`` its data root is a disk of that size, in memory, and gone when it stops.
+    """
+
+    def __init__(self, directory: Path, megabytes: int = 0) -> None:
         self.directory = directory
+        self.data = directory / "data"
+        self._megabytes = megabytes
         self.host = f"unix://{directory}/docker.sock"
         self.log = directory / "dockerd.log"
         self._holder = directory / "holder.json"
@@ -138,15 +144,15 @@ class Engine:
         if self._first_process() is None or not self._pidfile.exists():
             return
         pid = int(self._pidfile.read_text(encoding="ascii"))
-        self._inside(["sh", "-c", f"kill -{int(number)} {pid} 2>/dev/null"])
-        self._wait(lambda: self._inside(["sh", "-c", f"kill -0 {pid} 2>/dev/null"]) != 0, "the daemon's end")
+        self.inside(["sh", "-c", f"kill -{int(number)} {pid} 2>/dev/null"])
+        self._wait(lambda: self.inside(["sh", "-c", f"kill -0 {pid} 2>/dev/null"]) != 0, "the daemon's end")
         self._pidfile.unlink(missing_ok=True)
 
     def _serve(self) -> None:
         daemon = [
             "dockerd",
             f"--host={self.host}",
-            f"--data-root={self.directory / 'data'}",
+            f"--data-root={self.data}",
             f"--pidfile={self._pidfile}",
         ]
         self._detached([*daemon, "--exec-root=/run/docker", f"--cgroup-parent=/{self.group}", *_NETWORK], "mnp")
@@ -156,7 +162,7 @@ class Engine:
         pid = self.directory / "holder.pid"
         pid.unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            command = ["setsid", "--fork", "sh", "-c", _HOLD, "sh", str(pid)]
+            command = ["setsid", "--fork", "sh", "-c", _HOLD, "sh", str(pid), str(self._megabytes), str(self.data)]
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
         self._wait(lambda: pid.exists() and pid.read_text(encoding="ascii").endswith("\n"), "the namespaces' holder")
         process = psutil.Process(int(pid.read_text(encoding="ascii")))
@@ -209,7 +215,8 @@ class Engine:
             raise RuntimeError(f"the engine's namespaces are gone; {self._told()}")
         return ["nsenter", f"--target={first.pid}", *(f"-{one}" for one in namespaces), "--"]
 
-    def _inside(self, command: list[str]) -> int:
+    def inside(self, command: list[str]) -> int:
+        """Run a command where the daemon sees its files; its exit status."""
         return subprocess.run([*self._enter("mp"), *command], check=False).returncode
 
     def _detached(self, command: list[str], namespaces: str) -> None:

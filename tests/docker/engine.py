@@ -159,12 +159,15 @@ def lease() -> Lease:
 
 
 @contextmanager
-def private() -> Iterator[Engine]:
-    """An engine for one test, empty and started, that is gone afterwards. ``lacking_own`` must be empty."""
+def private(megabytes: int = 0) -> Iterator[Engine]:
+    """An engine for one test, empty and started, that is gone afterwards. ``lacking_own`` must be empty.
+
+    ``megabytes``: how large its disk is, when that is to be full at some point.
+    """
     cache().mkdir(parents=True, exist_ok=True)
     _clear_private()
     # Not below a test's own folder: the path of a socket has at most 107 characters.
-    engine = Engine(Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=cache())))
+    engine = Engine(Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=cache())), megabytes)
     with (engine.directory / "users.lock").open("a", encoding="ascii") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         try:
