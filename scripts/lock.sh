@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Refreshes requirements/*.txt from pyproject.toml: one resolution for development, the part of it that targets run, and what
-# the images of the Docker tests are made of.
+# Refreshes requirements/*.txt from pyproject.toml: one resolution for development, the part of it that targets run, what
+# the images of the Docker tests are made of, and the programs of the Kubernetes tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uv=.venv/bin/uv
@@ -17,3 +17,4 @@ with open("pyproject.toml", "rb") as source:
 PY
 "${compile[@]}" "$runtime" --constraints "$pins" --output-file requirements/runtime.txt
 "${compile[@]}" --no-deps --group images --output-file requirements/images.txt
+"${compile[@]}" --no-deps --group kubernetes-tests --output-file requirements/kubernetes-tests.txt

@@ -70,12 +70,12 @@ def _engine() -> Iterator[list[str]]:
 
 
 PERSON = (
-    Lane("unit", _pytest("not slow and not real and not heavy and not docker", "-n", "2")),
-    Lane("slow", _pytest("slow and not real and not heavy and not docker", "-n", "2")),
-    Lane("real", _pytest("real and not heavy and not docker"), _lacks_sandbox),
+    Lane("unit", _pytest("not slow and not real and not heavy and not docker and not kubernetes", "-n", "2")),
+    Lane("slow", _pytest("slow and not real and not heavy and not docker and not kubernetes", "-n", "2")),
+    Lane("real", _pytest("real and not heavy and not docker and not kubernetes"), _lacks_sandbox),
 )
 HEAVY = (
-    Lane("heavy", _pytest("heavy and not docker", "-n", "2"), _lacks_sandbox),
+    Lane("heavy", _pytest("heavy and not docker and not kubernetes", "-n", "2"), _lacks_sandbox),
     Lane("docker", _pytest("docker", "-n", "2"), _lacks_engine, _engine),
     Lane("bench", (sys.executable, "-m", "bench", "--check")),
 )
