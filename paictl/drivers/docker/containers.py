@@ -7,15 +7,17 @@ that is not understood here is an error, never left out.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from paictl.drivers.docker.compose import bytes_of, port_of, seconds_of, tmpfs_of
-from paictl.drivers.docker.naming import CONFIG, STARTED_WITH, engine_name, short_name
+from paictl.drivers.docker.naming import CONFIG, NAME, STARTED_WITH, container_name, engine_name, short_name
+from paictl.drivers.docker.vaults import vault_volume
 from paictl.render.containers import digest
 
-__all__ = ["Spec", "config_volume", "from_compose", "live", "to_engine", "vault_volume"]
+__all__ = ["STRAYS", "Spec", "config_volume", "from_compose", "live", "to_engine"]
 
 Spec = dict[str, Any]
 
@@ -24,11 +26,6 @@ _NANO = 1_000_000_000
 # Told elsewhere: what is built, what starts first, and labels, which the driver writes itself.
 _ELSEWHERE = frozenset({"build", "depends_on", "labels", "image", "configs", "secrets", "volumes", "networks"})
 _SPARE_GROUPS = "groups"
-
-
-def vault_volume(service: str) -> str:
-    """The tmpfs volume with the secrets of one service."""
-    return f"secrets-{service}"
 
 
 def config_volume(service: str, config: Mapping[str, Any]) -> str:
@@ -70,11 +67,17 @@ def _networks(written: Mapping[str, Any]) -> list[str]:
 def _mounts(service: str, written: Mapping[str, Any]) -> list[Spec]:
     mounts = [
         {"volume": one["source"], "target": one["target"], "read_only": bool(one.get("read_only"))}
+        | _no_copy(one.get("volume", {}).get("nocopy"))
         for one in written.get("volumes", ())
     ]
     folders = {str(PurePosixPath(one["target"]).parent) for one in written.get("secrets", ())}
-    mounts += [{"volume": vault_volume(service), "target": one, "read_only": True} for one in folders]
-    return mounts
+    vaults = [{"volume": vault_volume(service, written["user"]), "target": one, "read_only": True} for one in folders]
+    return [*mounts, *(one | _no_copy(told=True) for one in vaults)]
+
+
+def _no_copy(told: object) -> Spec:
+    """An empty volume takes over content, owner and mode of what the image has in its place, unless it is told not to."""
+    return {"no_copy": True} if told else {}
 
 
 def _logging(value: Mapping[str, Any]) -> Spec:
@@ -135,8 +138,11 @@ _CONVERTED: Mapping[str, tuple[str, Any]] = {
 }
 
 
-def to_engine(spec: Spec, labels: Mapping[str, str]) -> Spec:
-    """The body of the Engine API's `POST /containers/create`, with the first network alone: older engines take no more."""
+def to_engine(spec: Spec, labels: Mapping[str, str], aliases: Sequence[str]) -> Spec:
+    """The body of the Engine API's `POST /containers/create`, with the first network alone: older engines take no more.
+
+    ``aliases``: the names under which it is found there.
+    """
     agent, first = spec["agent"], spec["networks"][0]
     started_with = json.dumps(spec.get("started_with", {}), sort_keys=True)
     network = first if first == _NONE else engine_name(agent, first)
@@ -155,7 +161,7 @@ def to_engine(spec: Spec, labels: Mapping[str, str]) -> Spec:
     if spec.get("health"):
         body["Healthcheck"] = _engine_health(spec["health"])
     if first != _NONE:
-        body["NetworkingConfig"] = {"EndpointsConfig": {network: {"Aliases": [spec["alias"]]}}}
+        body["NetworkingConfig"] = {"EndpointsConfig": {network: {"Aliases": list(aliases)}}}
     return body
 
 
@@ -195,8 +201,7 @@ def _host_config(spec: Spec, network: str) -> Spec:
 
 def _engine_mount(agent: str, mount: Mapping[str, Any]) -> Spec:
     made: Spec = {"Type": "volume", "Source": engine_name(agent, mount["volume"]), "Target": mount["target"]}
-    if mount["volume"].startswith(vault_volume("")):
-        # An empty volume takes over content, owner and mode of what the image has there, also while the keeper holds it.
+    if mount.get("no_copy"):
         made["VolumeOptions"] = {"NoCopy": True}
     return made | ({"ReadOnly": True} if mount["read_only"] else {})
 
@@ -229,6 +234,7 @@ def live(told: Mapping[str, Any], agent: str, images: Mapping[str, str]) -> Spec
         "started_with": _json(labels.get(STARTED_WITH, "")),
         **_live_limits(host),
         **_live_confinement(host),
+        **_live_names(told, agent),
         **{name: host[key] for key, name in _NEVER_SET.items() if host.get(key)},
     }
     spec["mounts"].sort(key=lambda mount: mount["target"])
@@ -250,7 +256,34 @@ _NEVER_SET: Mapping[str, str] = {
     "ExtraHosts": "extra_hosts",
     "PublishAllPorts": "publish_all_ports",
     "VolumesFrom": "volumes_from",
+    "Links": "links",
+    "Sysctls": "sysctls",
+    "DeviceCgroupRules": "device_rules",
+    "CgroupParent": "cgroup_parent",
+    "CpuPeriod": "cpu_period",
+    "CpuQuota": "cpu_quota",
+    "CpusetCpus": "cpuset",
+    "CpusetMems": "cpuset_memory",
+    "MemoryReservation": "memory_reservation",
+    "BlkioWeight": "blkio_weight",
+    "OomKillDisable": "oom_kill_disable",
+    "OomScoreAdj": "oom_score",
 }
+STRAYS = frozenset({*_NEVER_SET.values(), "name"})
+"""What is in a live spec only where somebody did it by hand, and so in no desired one."""
+
+
+def _live_names(told: Mapping[str, Any], agent: str) -> Spec:
+    """Its own name, where that is none of ours, and the one that it is found under on the agent's networks."""
+    service = (told["Config"].get("Labels") or {}).get(NAME, "")
+    found: Spec = {}
+    name = str(told["Name"]).lstrip("/")
+    if not re.fullmatch(re.escape(container_name(agent, service, 0)[:-1]) + "[0-9]+", name):
+        found["name"] = name
+    ours = [place for network, place in told["NetworkSettings"]["Networks"].items() if short_name(agent, network)]
+    if ours:
+        found["alias"] = service if all(service in (place.get("Aliases") or ()) for place in ours) else ""
+    return found
 
 
 def _live_limits(host: Mapping[str, Any]) -> Spec:
@@ -302,7 +335,7 @@ def _live_mount(agent: str, mount: Mapping[str, Any]) -> Spec:
         "volume": short_name(agent, name) if mount.get("Type") == "volume" and short_name(agent, name) else name,
         "target": mount["Target"],
         "read_only": bool(mount.get("ReadOnly")),
-    }
+    } | _no_copy((mount.get("VolumeOptions") or {}).get("NoCopy"))
 
 
 def _live_health(told: Mapping[str, Any]) -> Spec:

@@ -14,11 +14,12 @@ from typing import Any
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service, Weights
 from paictl.drivers.docker import compose
-from paictl.drivers.docker.containers import Spec, from_compose, vault_volume
+from paictl.drivers.docker.containers import STRAYS, Spec, from_compose
 from paictl.drivers.docker.naming import DRIVER, HOLDS_DATA, KEEPER, image_repository
+from paictl.drivers.docker.vaults import vault_options, vault_volume
 from paictl.engine.model import Address, DataEffect, Probe, Resource
 from paictl.render import docker
-from paictl.render.containers import ROOT, UID, digest, image_directories, model_folders
+from paictl.render.containers import ROOT, digest, image_directories, model_folders
 
 __all__ = ["KEYS", "resources"]
 
@@ -100,24 +101,30 @@ class _Graph:
             if name not in used:
                 continue
             spec = {"internal": bool(network.get("internal")), "options": dict(network.get("driver_opts", {}))}
-            yield self._resource("network", name, spec, replace_on=frozenset({"internal", "options"}))
+            yield self._resource("network", name, spec, replace_on=frozenset({"internal", "ipv6", "options"}))
 
     def _volumes(self) -> Iterable[Resource]:
         origins = {volume.name: volume.origin for service in self.blueprint.services for volume in service.volumes}
         for name, volume in self.file["volumes"].items():
             data = volume["labels"].get(HOLDS_DATA) == "true"
             origin = origins.get(name)
-            yield self._resource("volume", name, {"options": {}}, holds_data=data, origin=origin)
+            yield self._volume(name, {}, holds_data=data, origin=origin)
         if self.blueprint.secrets:
-            yield self._resource("volume", KEYS, {"options": {}}, holds_data=True)
+            yield self._volume(KEYS, {}, holds_data=True)
         for service in self._with_secrets():
-            uid = service.upstream.uid if service.upstream else UID
-            # Set-group-id: what the keeper writes belongs to the service's group, for which it needs no capability.
-            options = {"type": "tmpfs", "device": "tmpfs", "o": f"size=1m,mode=2750,uid={UID},gid={uid}"}
-            yield self._resource("volume", vault_volume(service.name), {"options": options})
+            yield self._volume(self._vault(service), vault_options(self._user(service)))
+
+    def _volume(self, name: str, options: Mapping[str, str], **more: Any) -> Resource:
+        return self._resource("volume", name, {"options": options}, replace_on=frozenset({"options"}), **more)
 
     def _with_secrets(self) -> list[Service]:
         return [service for service in self.blueprint.services if service.secrets]
+
+    def _user(self, service: Service) -> str:
+        return str(self.file["services"][service.name]["user"])
+
+    def _vault(self, service: Service) -> str:
+        return vault_volume(service.name, self._user(service))
 
     @cached_property
     def _files(self) -> Mapping[str, tuple[Weights, Spec]]:
@@ -153,9 +160,11 @@ class _Graph:
         generated = sorted(secret.name for secret in self.blueprint.secrets if secret.generated)
         services = {service.name: sorted(service.secrets) for service in self._with_secrets()}
         content = json.dumps({"services": services, "generated": generated}, indent=2, sort_keys=True) + "\n"
-        volumes = [{"type": "volume", "source": KEYS, "target": f"{ROOT}/keys"}]
+        volumes: list[Spec] = [{"type": "volume", "source": KEYS, "target": f"{ROOT}/keys"}]
+        vaults = {service.name: self._vault(service) for service in self._with_secrets()}
         volumes += [
-            {"type": "volume", "source": vault_volume(name), "target": f"{ROOT}/vault/{name}"} for name in services
+            {"type": "volume", "source": vault, "target": f"{ROOT}/vault/{name}", "volume": {"nocopy": True}}
+            for name, vault in vaults.items()
         ]
         python = "/opt/paictl/venv/bin/python"
         written = {
@@ -181,7 +190,7 @@ class _Graph:
         needs = (
             self.runtime,
             self.address("volume", KEYS),
-            *(self.address("volume", vault_volume(name)) for name in services),
+            *(self.address("volume", vault) for vault in vaults.values()),
         )
         return self._container(KEEPER, spec, needs, _KEEPER_PROBE, beside=True)
 
@@ -193,8 +202,9 @@ class _Graph:
             )
 
     def _secret(self, secret: SecretFile) -> Spec:
-        readers = sorted(service.name for service in self._with_secrets() if secret.name in service.secrets)
-        return {"agent": self.blueprint.agent, "generated": secret.generated, "services": readers}
+        # The volumes too, since a new one is empty: the keeper has to be handed the value anew.
+        vaults = {one.name: self._vault(one) for one in self._with_secrets() if secret.name in one.secrets}
+        return {"agent": self.blueprint.agent, "generated": secret.generated, "vaults": vaults}
 
     def _service(self, service: Service) -> Resource:
         written: Mapping[str, Any] = self.file["services"][service.name]
@@ -242,7 +252,7 @@ class _Graph:
             needs=needs,
             probe=probe,
             # A container is never changed, it is made anew; where nothing is written, the new one first.
-            replace_on=frozenset(spec) if beside else frozenset(),
+            replace_on=STRAYS | frozenset(spec) if beside else frozenset(),
             create_first=beside,
             downtime=not beside,
             origin=origin.origin if origin else None,

@@ -20,8 +20,10 @@ from paictl.drivers.docker.naming import (
     container_name,
     engine_name,
     labels,
+    short_name,
 )
-from paictl.drivers.docker.uploads import put_text
+from paictl.drivers.docker.uploads import give, put_text
+from paictl.drivers.docker.vaults import is_vault
 from paictl.engine.driver import Scope
 
 __all__ = ["CONFIG_KIND", "Services", "containers_of"]
@@ -46,18 +48,25 @@ class Services:
         number = next(one for one in range(1, len(others) + 2) if not _taken(act, others, one))
         self._configure(act)
         spec: Spec = dict(act.spec)
-        body, name = to_engine(spec, act.labels(number)), container_name(act.scope.agent, act.name, number)
+        # While another serves, nobody is to find this one: it is given the service's name when the other goes.
+        aliases = [] if any(one["State"] in _RUNS for one in others) else [act.text("alias")]
+        body, name = to_engine(spec, act.labels(number), aliases), container_name(act.scope.agent, act.name, number)
         made = api.create_container_from_config(body, name)["Id"]  # type: ignore[no-untyped-call] # so its types leave it
         for network in spec["networks"][1:]:
-            joined = engine_name(act.scope.agent, network)
-            api.connect_container_to_network(made, joined, aliases=[spec["alias"]])
+            api.connect_container_to_network(made, engine_name(act.scope.agent, network), aliases=aliases)
+        _give_volumes(act, made)
         api.start(made)
         _sweep(act, keep=_config_of(act))
 
     def remove(self, act: Act) -> None:
-        for one in containers_of(act.connection, act.scope, act.name):
-            if one["Labels"].get(INSTANCE, "") == act.step.instance:
-                _end(act.connection, one)
+        handle = act.step.observed.handle if act.step.observed else ""
+        standing = containers_of(act.connection, act.scope, act.name)
+        going = [one for one in standing if handle in {"", one["Id"]}]
+        for one in standing:
+            if one not in going:
+                _announce(act, one["Id"])
+        for one in going:
+            _end(act.connection, one)
         _sweep(act)
 
     def _configure(self, act: Act) -> None:
@@ -77,6 +86,26 @@ def containers_of(connection: Connection, scope: Scope, service: str) -> list[di
     wanted = {AGENT: scope.agent, TARGET: scope.target, KIND: "service", NAME: service}
     filters = {"label": [f"{key}={value}" for key, value in wanted.items()]}
     return sorted(connection.api.containers(all=True, filters=filters), key=lambda one: one["Created"])
+
+
+def _announce(act: Act, container: str) -> None:
+    """Have it found under the service's name, if it is not yet: so that there is always one that is."""
+    told = act.connection.api.inspect_container(container)
+    for network, place in told["NetworkSettings"]["Networks"].items():
+        if short_name(act.scope.agent, network) and act.name not in (place.get("Aliases") or ()):
+            # Names are given on joining only.
+            act.connection.api.disconnect_container_from_network(container, network)
+            act.connection.api.connect_container_to_network(container, network, aliases=[act.name])
+
+
+def _give_volumes(act: Act, made: str) -> None:
+    """New volumes belong to root where the image lacks the directory; who writes there is the container's user."""
+    mounts: list[Spec] = act.spec["mounts"]  # type: ignore[assignment] # the spec is JSON data
+    for mount in mounts:
+        if not mount["read_only"] and not is_vault(mount["volume"]):
+            volume = engine_name(act.scope.agent, mount["volume"])
+            marks = labels(act.scope, UPLOAD, act.name)
+            give(act.connection, volume, act.text("image"), (made, mount["target"]), act.text("user"), marks)
 
 
 def _fits(act: Act, container: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from paictl.events import Emit, Event
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["ModelFile", "fetch_text", "put_text", "put_weights", "stamp", "stat"]
+__all__ = ["ModelFile", "fetch_text", "give", "put_text", "put_weights", "stamp", "stat"]
 
 _CARRIED = "/volume"
 """Where a carrier has its volume."""
@@ -113,6 +113,46 @@ def _packed_text(files: Mapping[str, str]) -> bytes:
             content = text.encode()
             archive.addfile(_entry(path, len(content)), io.BytesIO(content))
     return packed.getvalue()
+
+
+def give(
+    connection: Connection, volume: str, image: str, place: tuple[str, str], user: str, labels: Mapping[str, str]
+) -> None:
+    """Make an empty volume belong to ``user`` (UID:GID), who is to write there; what holds anything stays as it is.
+
+    ``place`` is a container, started or not, and the path that it has the volume at. An engine makes a volume for root, and
+    takes over the owner only of a directory that the image has there. ``image`` and ``labels`` as in ``put_text``.
+    """
+    with connection.told(f"giving the volume {volume} to its user"):
+        folder, empty = _folder(connection, *place)
+        uid, gid = (int(one) for one in user.split(":"))
+        if not empty or _may_write(folder, uid, gid):
+            return
+        with _carrier(connection, volume, image, labels) as carrier:
+            entry = _entry(_CARRIED.lstrip("/"), mode=folder.mode | 0o700, time=int(folder.mtime), kind=tarfile.DIRTYPE)
+            entry.uid, entry.gid = uid, gid
+            # Put from above: of what goes into a directory, the entry for that itself is passed over.
+            connection.api.put_archive(carrier, "/", entry.tobuf(tarfile.GNU_FORMAT) + bytes(2 * _BLOCK))
+
+
+def _folder(connection: Connection, container_id: str, path: str) -> tuple[tarfile.TarInfo, bool]:
+    """A directory of a container, and whether it is empty; of its content only the beginning is asked for."""
+    api = connection.api
+    url = f"{api.base_url}/v{api.api_version}/containers/{container_id}/archive"
+    with api.get(url, params={"path": path}, timeout=api.timeout, stream=True) as answer:
+        answer.raise_for_status()
+        reader = io.BufferedReader(_Stream(answer.iter_content(_BLOCK)))
+        with tarfile.open(fileobj=reader, mode="r|", bufsize=_BLOCK) as archive:
+            folder = archive.next()
+            if folder is None:
+                raise PaictlError(f"the engine tells nothing of {path} in a container", help="Run the same again.")
+            return folder, archive.next() is None
+
+
+def _may_write(folder: tarfile.TarInfo, uid: int, gid: int) -> bool:
+    if folder.uid == uid:
+        return bool(folder.mode & 0o200)
+    return bool(folder.mode & (0o020 if folder.gid == gid else 0o002))
 
 
 def fetch_text(connection: Connection, container_id: str, path: str) -> str | None:

@@ -156,11 +156,17 @@ class View:
                 yield self._mine("secret", name, told, marks)
 
     def _services(self) -> Iterator[Observed]:
-        standing: set[str] = set()
-        for one in self.containers:
+        names = [(one["Config"].get("Labels") or {}).get(NAME, "") for one in self.containers]
+        standing, seen = set(names), set()
+        for one in sorted(self.containers, key=lambda each: str(each["Created"])):
             marks = one["Config"].get("Labels") or {}
             spec = live(one, self.scope.agent, self.image_ids)
-            standing.add(marks.get(NAME, ""))
+            if names.count(marks[NAME]) > 1:
+                # One of two is to take over: it has the service's name from the moment the other goes.
+                spec.pop("alias", None)
+            if (marks[NAME], marks.get(INSTANCE, "")) in seen:
+                marks = {**marks, INSTANCE: one["Id"][:12]}
+            seen.add((marks[NAME], marks.get(INSTANCE, "")))
             ports = spec["ports"]
             yield self._found(
                 "service",

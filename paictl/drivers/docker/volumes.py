@@ -27,19 +27,32 @@ class Volumes:
                 f"there is a volume {act.engine_name} that is not paictl's",
                 help=f"Look at `docker volume inspect {act.engine_name}`; `paictl adopt` takes it over.",
             )
-        if (told.get("Options") or {}) != options:
-            _remove(act.connection, act.engine_name)
-            act.connection.api.create_volume(
-                act.engine_name, driver="local", driver_opts=options or None, labels=act.labels()
+        if (told.get("Options") or {}) == options:
+            return
+        if not _may_go(act, told):
+            raise Refused(
+                f"the volume {act.engine_name} has other options than it was made with, and may hold data",
+                help=f"Save what is in it; `--delete-data {act.step.address}` makes it anew, empty.",
             )
+        _remove(act.connection, act.engine_name)
+        act.connection.api.create_volume(
+            act.engine_name, driver="local", driver_opts=options or None, labels=act.labels()
+        )
 
     def remove(self, act: Act) -> None:
         told = _found(act.connection, act.engine_name)
         if told is None or owner_of(act.scope, told.get("Labels")) == "foreign":
             return
-        data = (told.get("Labels") or {}).get(HOLDS_DATA) == "true"
-        if not data or (act.step.effect and act.step.effect.destroys):
+        if _may_go(act, told):
             _remove(act.connection, act.engine_name)
+
+
+def _may_go(act: Act, told: Mapping[str, Any]) -> bool:
+    """Whether it holds no data, or the step says that it destroys some."""
+    data = (told.get("Labels") or {}).get(HOLDS_DATA) == "true" or bool(
+        act.step.resource and act.step.resource.holds_data
+    )
+    return not data or bool(act.step.effect and act.step.effect.destroys)
 
 
 def volume_options(spec: Mapping[str, object]) -> dict[str, str]:

@@ -7,7 +7,10 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+import docker
 
 from paictl.drivers.docker.containers import from_compose
 from paictl.drivers.docker.driver import DockerDriver
@@ -59,6 +62,11 @@ class Stack:
     def driver(self) -> DockerDriver:
         """A connection of its own, as another process has."""
         return DockerDriver()
+
+    @cached_property
+    def api(self) -> docker.APIClient:
+        """The engine, for looking at it and for doing things by hand."""
+        return self.driver().connection.api
 
     def address(self, short: str) -> Address:
         kind, _, name = short.partition("/")
