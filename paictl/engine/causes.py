@@ -15,6 +15,7 @@ __all__ = [
     "RUN_ANEW",
     "STARTING",
     "SUCCEEDED",
+    "SURPLUS",
     "UNDONE",
     "UNFINISHED",
     "UNWANTED",
@@ -33,6 +34,7 @@ UNFINISHED = "an interrupted run left it unfinished"
 UNWANTED = "nothing asks for it any more"
 DESTROYED = "everything is being destroyed"
 SUCCEEDED = "its successor has taken over"
+SURPLUS = "it is one more than is asked for"
 IN_PLACE = ", which can't be done in place"
 
 _NAMED = 3

@@ -42,7 +42,9 @@ def retire(
             continue
         own = [making[address]] if address in making else []
         needs = tuple(sorted({*own, *users[address]}))
-        removal.steps.append(_delete(observed, causes.SUCCEEDED, needs, _MAKING))
+        # One that paictl made bears a label.
+        cause = causes.SUCCEEDED if observed.fingerprint else causes.SURPLUS
+        removal.steps.append(_delete(observed, cause, needs, _MAKING))
     return removal
 
 
