@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paictl.drivers.docker import troubles
 from paictl.drivers.docker.dialling import Dialler
@@ -132,6 +132,15 @@ class Connection:
         except BaseException:
             stream.close()
             raise
+
+    def post(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
+        """What the engine answers to a POST for which the SDK has no words; raises what it refuses it with."""
+        api = self.api
+        with api.post(f"{api.base_url}/v{api.api_version}{path}", json=body, timeout=api.timeout) as response:
+            if not response.ok:
+                raise troubles.refused(response.status_code, _sentence(response.content), f"asking it for {path}")
+            answer: Mapping[str, Any] = response.json()
+        return answer
 
     def follow(self, path: str, **query: str | int) -> Response:
         """A GET whose answer is read as it comes, for as long as it comes."""

@@ -10,7 +10,11 @@ from paictl.drivers.docker.kind import Act
 from paictl.drivers.docker.naming import NAME, owner_of
 from paictl.errors import Refused
 
-__all__ = ["Networks"]
+__all__ = ["Networks", "live"]
+
+_INHIBIT, _MASQUERADE = "com.docker.network.bridge.inhibit_ipv4", "com.docker.network.bridge.enable_ip_masquerade"
+# What the file sets. An engine's `default-network-opts` add others to every network, such as an MTU: those are its owner's.
+_OPTIONS = frozenset({_INHIBIT, _MASQUERADE})
 
 
 class Networks:
@@ -30,14 +34,7 @@ class Networks:
         members = {member for one in mine for member in _members(act.connection, one["Id"])}
         for one in mine:
             _remove(act.connection, one["Id"])
-        made = api.create_network(
-            name,
-            driver="bridge",
-            options=dict(_options(act.spec)),
-            internal=bool(act.spec["internal"]),
-            labels=act.labels(),
-            check_duplicate=True,
-        )["Id"]
+        made = _create(act)
         # The check is no lock: whoever made one at the same moment has got it, too.
         others = [one for one in _named(act.connection, name) if one["Id"] != made]
         if others:
@@ -58,9 +55,30 @@ class Networks:
                 _join(act.connection, member, staying[0])
 
 
+def live(told: Mapping[str, Any]) -> dict[str, object]:
+    """Of a network as the engine tells it, what decides who reaches whom; ``ipv6`` only where somebody has enabled it."""
+    options = {key: value for key, value in (told.get("Options") or {}).items() if key in _OPTIONS}
+    spec: dict[str, object] = {"internal": bool(told["Internal"]), "options": options}
+    return spec | ({"ipv6": True} if told.get("EnableIPv6") else {})
+
+
 def fits(told: Mapping[str, Any], spec: Mapping[str, object]) -> bool:
     """Whether a network is as the spec wants it."""
-    return bool(told["Internal"]) == bool(spec["internal"]) and (told.get("Options") or {}) == _options(spec)
+    return live(told) == {"internal": bool(spec["internal"]), "options": _options(spec)}
+
+
+def _create(act: Act) -> str:
+    """Not by the SDK, which leaves "no IPv6" out: an engine whose default is IPv6 would give the room an address of the machine."""
+    body = {
+        "Name": act.engine_name,
+        "CheckDuplicate": True,
+        "Driver": "bridge",
+        "Internal": bool(act.spec["internal"]),
+        "EnableIPv6": False,
+        "Options": dict(_options(act.spec)),
+        "Labels": dict(act.labels()),
+    }
+    return str(act.connection.post("/networks/create", body)["Id"])
 
 
 def _is_mine(act: Act, told: Mapping[str, Any]) -> bool:

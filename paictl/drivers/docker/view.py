@@ -32,6 +32,7 @@ from paictl.drivers.docker.naming import (
     owner_of,
     short_name,
 )
+from paictl.drivers.docker.networks import live as live_network
 from paictl.drivers.docker.secrets import GENERATED, status
 from paictl.drivers.docker.services import CONFIG_KIND
 from paictl.drivers.docker.uploads import stamp, stat
@@ -104,11 +105,7 @@ class View:
             name = short_name(self.scope.agent, one["Name"])
             if not name:
                 continue
-            spec: dict[str, object] = {
-                "agent": self.scope.agent,
-                "internal": bool(one["Internal"]),
-                "options": dict(one.get("Options") or {}),
-            }
+            spec: dict[str, object] = {"agent": self.scope.agent, **live_network(one)}
             strangers = [each["Id"] for each in self.listed if each["Id"] not in ours and _is_on(each, one["Id"])]
             if strangers:
                 spec["strangers"] = strangers
@@ -180,10 +177,11 @@ class View:
             )
         yield from self._strange_containers()
         # A configuration without its container: a crash came between.
-        orphans = {(one.get("Labels") or {}).get(NAME, "") for one in self.volumes if self._holds_config(one)}
-        for name in sorted(orphans - standing):
+        orphans = {(one["Labels"] or {}).get(NAME, ""): one["Name"] for one in self.volumes if self._holds_config(one)}
+        for name in sorted(orphans.keys() - standing):
             health = Health("unhealthy", "only its configuration is there")
-            yield self._mine("service", name, {"agent": self.scope.agent}, {}, health=health)
+            # With a handle of its own: what is removed under it is no container.
+            yield self._mine("service", name, {"agent": self.scope.agent}, {}, health=health, handle=orphans[name])
 
     def _strange_containers(self) -> Iterator[Observed]:
         """Those of others that have a name of ours."""
