@@ -1,7 +1,9 @@
 """The process that dies: a fork server that imports the engine once, and forks a real process for each run.
 
-Reads one JSON line a run: ``{"folder", "verb", "desired", "kill", "trace", "die"}``; answers ``{"status", "error"}``. ``kill`` is
-the point, what it is about, and the how-manieth time; ``status`` is negative for a signal.
+Reads one JSON line a run: ``{"folder", "agent", "verb", "desired", "data", "kill", "trace", "die"}``; answers ``{"status",
+"error"}``. With an ``agent`` it is one on the Docker engine of the environment, without it is the fake world's. ``kill`` is the
+point, what it is about, and the how-manieth time (with the point ``any``, of all); ``data``: it goes, too; ``status`` is negative
+for a signal.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from paictl.drivers.docker.driver import DockerDriver
 from paictl.drivers.fake import Faults
 from paictl.engine.codec import resource_from_json
+from paictl.engine.driver import Scope
 from paictl.engine.intent import Desired, Options
-from paictl.engine.points import Point
+from paictl.engine.points import OnPoint, Point
+from paictl.engine.reconciler import Reconciler
 from paictl.errors import PaictlError
-from tests.engine.graphs import SCOPE, Bench
+from tests.engine.graphs import Bench, no_secrets
 
 
 def _run(order: dict[str, Any]) -> None:
@@ -28,23 +33,38 @@ def _run(order: dict[str, Any]) -> None:
 
     def on_point(point: Point, about: str) -> None:
         times[point, about] += 1
+        times["any", ""] += 1
         here = (point, about, times[point, about])
         if order["trace"]:
             with Path(order["trace"]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(here) + "\n")
-        if here == kill:
+        if kill in (here, ("any", "", times["any", ""])):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    bench = Bench(Path(order["folder"]), faults=Faults(die=set(order["die"])), on_point=on_point)
-    reconciler = bench.reconciler()
-    desired = Desired(tuple(resource_from_json(one, SCOPE.target, "fake") for one in order["desired"]))
+    reconciler = _reconciler(order, on_point)
+    scope, driver = reconciler.scope, reconciler.driver.name
+    desired = Desired(tuple(resource_from_json(one, scope.target, driver) for one in order["desired"]))
     if order["verb"] == "apply":
         reconciler.apply(lambda: desired)
     elif order["verb"] == "destroy":
-        data = frozenset(str(one.address) for one in desired.resources if one.holds_data)
-        reconciler.destroy(Options(delete_data=data))
+        data = [str(one.address) for one in desired.resources if one.holds_data and order["data"]]
+        reconciler.destroy(Options(delete_data=frozenset(data)))
     else:
         reconciler.rollback(1)
+
+
+def _reconciler(order: dict[str, Any], on_point: OnPoint) -> Reconciler:
+    folder = Path(order["folder"])
+    if not order["agent"]:
+        return Bench(folder, faults=Faults(die=set(order["die"])), on_point=on_point).reconciler()
+    return Reconciler(
+        scope=Scope(order["agent"], "here"),
+        driver=DockerDriver(),
+        state_dir=folder / "state",
+        secrets=no_secrets,
+        who="alice",
+        on_point=on_point,
+    )
 
 
 def main() -> None:

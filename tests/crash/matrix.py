@@ -112,11 +112,14 @@ class Server:
         *,
         trace: Path | None = None,
         die: Sequence[str] = (),
+        agent: str = "",
     ) -> int:
-        """One run to its end, or to its death; a clean failure is no part of the matrix."""
+        """One run to its end, or to its death; a clean failure is no part of the matrix. ``agent``: on a Docker engine."""
         order = {
             "folder": str(folder),
+            "agent": agent,
             "verb": verb,
+            "data": not agent,
             "desired": [resource_to_json(one) for one in desired],
             "kill": kill,
             "trace": str(trace) if trace else "",
