@@ -15,7 +15,7 @@ from typing import Any
 
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.naming import KIND
-from paictl.drivers.docker.troubles import EngineError
+from paictl.drivers.docker.troubles import EngineError, refused
 
 __all__ = ["IMAGE", "create", "remove", "tar_of"]
 
@@ -36,7 +36,10 @@ def create(connection: Connection, name: str, labels: Mapping[str, str], volume:
                 raise
         with connection.told(f"loading {IMAGE}"):
             load: Any = connection.api.load_image  # published without types
-            list(load(_image(connection.arch)))  # the engine has loaded it when it has said everything
+            # The engine has loaded it when it has said everything; also that it failed (a full disk) stands in what it says.
+            errors = [one["error"] for one in load(_image(connection.arch)) if "error" in one]
+            if errors:
+                raise refused(500, errors[-1], f"loading {IMAGE}")
 
 
 def remove(connection: Connection) -> None:
