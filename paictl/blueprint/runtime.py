@@ -24,6 +24,8 @@ _PACKAGE = Path(paictl.__file__).resolve().parent
 _IMPORT = re.compile(
     r"^ *(?:from (paictl(?!\.runtime)[\w.]*) import (\([^)]*\)|.*)|import (paictl[\w.]*))", re.MULTILINE
 )
+# What an image of it is made with, below templates/docker: an agent whose lock keeps the pin keeps its image.
+_IMAGE = ("Dockerfile.j2", "compile.py", "connect.py", "fetch.py", "health.py", "strip.py")
 # Holds the version alone. A release that changes nothing of the runtime must not make every agent install it again.
 _WITHOUT_DIGEST = "__init__.py"
 
@@ -66,7 +68,8 @@ def requirements() -> Path:
 def runtime_pin() -> RuntimePin:
     """The pin of the runtime that this paictl carries."""
     total = hashlib.sha256()
-    for name, path in (*runtime_code().items(), ("requirements", requirements())):
+    image = ((f"image/{name}", asset("templates", "docker", name)) for name in _IMAGE)
+    for name, path in (*runtime_code().items(), ("requirements", requirements()), *image):
         if name != _WITHOUT_DIGEST:
             total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return RuntimePin(version=paictl.__version__, digest=total.hexdigest())

@@ -114,9 +114,13 @@ def _packaged(file: Weights) -> tuple[str, str]:
 
 
 def image(blueprint: Blueprint) -> str:
-    """The image's name, tagged by the hash of everything it is built from: a changed byte is another image."""
+    """The image's name, tagged by the hash of everything it is built from: a changed byte is another image.
+
+    Of the runtime that hash is its pin: a newer paictl means the same image as long as the lock keeps that.
+    """
     version = re.sub(r"[^A-Za-z0-9_.-]", "-", blueprint.runtime.version)
-    return f"paictl/{blueprint.agent}:{version}-{digest(_json(image_files(blueprint)))}"
+    made_of = [blueprint.runtime.digest, image_directories(blueprint), blueprint.base or PUBLISHED["base"]]
+    return f"paictl/{blueprint.agent}:{version}-{digest(_json(made_of))}"
 
 
 def image_files(blueprint: Blueprint) -> Mapping[str, str]:
