@@ -109,7 +109,7 @@ def _context(blueprint: Blueprint) -> Mapping[str, object]:
         "data_volumes": [volume.name for volume in volumes if volume.holds_data],
         "configs": configs | {one.name: one.config.path for one in blueprint.services if one.config.path},
         "default_memory": _DEFAULT_MEMORY,
-        "scratch": f"{_TEMPORARY}:{_SCRATCH}",
+        "scratch": _owned_by(UID, _TEMPORARY),
         "address": public.authority,
         "egress": door.egress,
         "labelled": lambda kind, name: _labels(blueprint, kind, name),
@@ -149,8 +149,16 @@ def _container(blueprint: Blueprint, service: Service) -> _Container:
 
 
 def _scratch(service: Service) -> tuple[str, ...]:
-    paths = service.upstream.scratch if service.upstream else ()
-    return tuple(f"{path}:{_SCRATCH}" for path in dict.fromkeys((_TEMPORARY, *paths)))
+    upstream = service.upstream
+    paths, uid = (upstream.scratch, upstream.uid) if upstream else ((), UID)
+    return tuple(_owned_by(uid, path) for path in dict.fromkeys((_TEMPORARY, *paths)))
+
+
+def _owned_by(uid: int, path: str) -> str:
+    """A place on tmpfs. With an owner: runc before 1.1.8 lets the mode of a directory that exists win over what is asked for,
+    and a directory that the image lacks exists, with 0755, from a container's second start on.
+    """
+    return f"{path}:uid={uid},gid={uid},{_SCRATCH}"
 
 
 def _health(blueprint: Blueprint, service: Service) -> tuple[Mapping[str, str], tuple[str, ...]]:

@@ -36,7 +36,7 @@ _HARDENED: Mapping[str, Any] = {
     "security_opt": ["no-new-privileges:true"],
     "init": True,
     "user": "65532:65532",
-    "tmpfs": ["/tmp:mode=1777,size=16m,noexec,nosuid,nodev"],
+    "tmpfs": ["/tmp:uid=65532,gid=65532,mode=1777,size=16m,noexec,nosuid,nodev"],
     "restart": "unless-stopped",
     "logging": {"driver": "json-file", "options": {"max-size": "1m", "max-file": "1"}},
     "mem_limit": "64m",
