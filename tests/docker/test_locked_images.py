@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,9 @@ def moved(home: Home, engine: Reached) -> str:
 def test_the_lock_holds_what_a_name_means_on_the_engine(home: Home, engine: Reached) -> None:
     home.run("lock")
     expected = identity(engine, stock.base(engine.api))
-    assert {name: image.reference for name, image in images(home).items()} == {"base": expected, "chroma": expected}
+    # An engine with containerd's store gives a name to every digest.
+    told = {name: image.reference.rpartition("@")[2] for name, image in images(home).items()}
+    assert told == {"base": expected, "chroma": expected}
 
 
 def test_a_name_that_moves_changes_nothing_until_the_lock_is_made_anew(home: Home, engine: Reached) -> None:
@@ -76,7 +79,7 @@ def test_a_name_that_moves_changes_nothing_until_the_lock_is_made_anew(home: Hom
     assert images(home)["chroma"].reference == before
     # Two references are wider than a terminal.
     told = " ".join(home.run("lock").stdout.split())
-    assert f"~ there.images.chroma.reference: {before} -> {after}" in told
+    assert re.search(rf"~ there\.images\.chroma\.reference: {before} -> ([^ ]+@)?{after}", told)
     assert after in home.run("render").stdout
     home.run("lock", "--check")
 

@@ -32,9 +32,9 @@ def registry(engine: Reached, tmp_path: Path) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def local(engine: Reached) -> Iterator[str]:
-    """An image that was loaded, and that no registry has."""
-    name = f"paictl-test/local-{uuid.uuid4().hex[:8]}:mine"
+def local(engine: Reached, registry: Registry) -> Iterator[str]:
+    """An image that was loaded, and that no registry has, not even the one that its name names."""
+    name = f"{registry.host}/local-{uuid.uuid4().hex[:8]}:mine"
     list(engine.api.load_image(image_file(name, name, str(engine.api.version()["Arch"]))))  # type: ignore[no-untyped-call] # the SDK's stubs give it no types
     yield name
     engine.api.remove_image(name)
@@ -96,10 +96,20 @@ def test_an_image_that_only_the_engine_has_is_pinned_by_its_id_and_never_removed
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", pinned)
     assert pin(engine.api, pinned, ignore, offline=True) == pinned
     assert images.pull(engine.api, pinned, ignore, offline=True) == pinned
-    engine.api.tag(pinned, f"{local.partition(':')[0]}/alias", "1")
-    images.remove(engine.api, f"{local.partition(':')[0]}/alias:1")
+    engine.api.tag(pinned, f"{local.rpartition(':')[0]}/alias", "1")
+    images.remove(engine.api, f"{local.rpartition(':')[0]}/alias:1")
     images.remove(engine.api, pinned)
     assert images.present(engine.api, local) == pinned, "it can't be had again"
+
+
+def test_an_image_of_ones_own_is_never_taken_for_a_published_one_of_its_name(
+    engine: Reached, registry: Registry, local: str
+) -> None:
+    mine = images.present(engine.api, local)
+    reference = registry.push(local.removeprefix(f"{registry.host}/"), "somebody else's")
+    list(engine.api.load_image(image_file(local, local, str(engine.api.version()["Arch"]))))  # type: ignore[no-untyped-call] # the SDK's stubs give it no types
+    assert reference == local
+    assert pin(engine.api, local, ignore) == mine
 
 
 def test_an_id_that_the_engine_has_not_is_told_before_anything_is_asked(engine: Reached) -> None:

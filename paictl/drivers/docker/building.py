@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from paictl import places
+from paictl.drivers.docker.registries import listed
 from paictl.drivers.docker.wheels import Interpreter
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit, Event
@@ -144,7 +145,7 @@ def build_image(
             raise _failed(tag, errors[-1], said)
     finally:
         _clear(api, tag)
-    return str(api.images(tag)[0]["Id"])
+    return str(listed(api, tag)[0]["Id"])
 
 
 def _say(line: Mapping[str, Any], said: deque[str], emit: Emit, address: str) -> bool:
@@ -172,9 +173,9 @@ def _clear(api: docker.APIClient, tag: str) -> None:
     """The first stage is of no use once the image stands: nothing but its cache, twice the image's size."""
     import docker.errors
 
-    for stage in api.images(filters={"label": f"{_STAGE_OF}={tag}", "dangling": True}, quiet=True):
+    for stage in listed(api, filters={"label": f"{_STAGE_OF}={tag}", "dangling": True}):
         try:
-            api.remove_image(stage)
+            api.remove_image(stage["Id"])
         except docker.errors.APIError as error:
             if error.status_code not in {404, 409}:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from paictl.drivers.docker import images, secrets, uploads
 from paictl.drivers.docker.kind import Act
 from paictl.drivers.docker.naming import KEEPER, UPLOAD, engine_name, image_repository, labels
+from paictl.drivers.docker.registries import listed
 from paictl.drivers.docker.services import containers_of
 from paictl.errors import PaictlError
 
@@ -61,7 +62,7 @@ class Secrets:
             secrets.make(act.connection, keeper, act.name)
         else:
             value = act.secrets(act.name)
-            secrets.put(act.connection, keeper, act.name, act.text("fingerprint"), value)
+            secrets.put(act.connection, keeper, act.name, act.text("content"), value)
 
     def remove(self, act: Act) -> None:
         running = [one for one in containers_of(act.connection, act.scope, KEEPER) if one["State"] == "running"]
@@ -78,7 +79,7 @@ def _keeper(act: Act) -> str:
 
 def _any_image(act: Act) -> str:
     """An image of this agent's: a container that is never started needs one, whichever it is."""
-    found = act.connection.api.images(image_repository(act.scope.agent, "runtime"))
+    found = listed(act.connection.api, image_repository(act.scope.agent, "runtime"))
     if not found:
         raise PaictlError("the runtime's image is gone", help="Run the same command again.")
     return str(found[0]["Id"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paictl.blueprint.images import PUBLISHED
 from paictl.blueprint.runtime import requirements, runtime_pin
 from paictl.drivers.docker.building import build_image, context_archive, interpreter_of
-from paictl.drivers.docker.registries import architecture, described, fetch, fits
+from paictl.drivers.docker.registries import architecture, described, fetch, fits, listed
 from paictl.drivers.docker.wheels import wheels
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit
@@ -96,7 +96,8 @@ def remove(api: docker.APIClient, reference: str) -> None:
     if len(found["RepoTags"]) > 1 or not _used(api, str(found["Id"])):
         _unname(api, reference)
         _release(api, reference, str(found["Id"]))
-    if base:
+    # An engine with containerd's store does not tell what was built upon an image; our own label does.
+    if base and not any((one.get("Labels") or {}).get(_BASE) == base for one in listed(api)):
         _release(api, base, base)
 
 
@@ -106,10 +107,13 @@ def _release(api: docker.APIClient, reference: str, id_: str) -> None:
     if found is None:
         return
     marks = [tag for tag in found["RepoTags"] if tag.startswith(f"{_PULLED}:")]
-    others = [tag for tag in found["RepoTags"] if tag not in marks and tag != reference]
+    names = [tag for tag in found["RepoTags"] if tag not in marks]
+    # With containerd's store the digest by which it came is a name among these, and each name has a digest, our mark's, too.
+    others = [tag for tag in names if tag != reference and "@" not in tag]
+    digests = [one for one in found["RepoDigests"] if not one.startswith(f"{_PULLED}@")]
     if marks and not others and not _used(api, str(found["Id"])):
         # The mark goes last: a kill before that leaves an image that the next removal still knows as ours.
-        for name in (*(tag for tag in found["RepoTags"] if tag not in marks), *found["RepoDigests"], *marks):
+        for name in (*dict.fromkeys([*names, *digests]), *marks):
             _unname(api, name)
 
 
@@ -130,7 +134,7 @@ def _used(api: docker.APIClient, id_: str) -> bool:
     """Whether a container was made from it or from what was built upon it, or an image was."""
     if api.containers(all=True, filters={"ancestor": id_}):
         return True
-    return any(one["ParentId"] == id_ for one in api.images(all=True))
+    return any(one["ParentId"] == id_ for one in listed(api, all=True))
 
 
 def _may_be_pulled(reference: str, *, offline: bool) -> None:

@@ -12,15 +12,15 @@ from paictl.events import Emit, Event
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["pin"]
+__all__ = ["pin", "published"]
 
 
 def pin(api: docker.APIClient, reference: str, emit: Emit, offline: bool = False) -> str:
     """The exact image that a reference means now: ``name@sha256:…``, or ``sha256:…`` of one that exists on the engine only.
 
     A tag is asked of its registry, so that a new one is noticed. What the engine has under that name and no registry gave it is
-    what the person made: it is meant, and its name is told to no registry. Where none can be asked, what the engine got from it
-    earlier holds, with a warning. Raises ``Refused`` for another architecture, ``PaictlError`` where neither has it.
+    what the person made: it is meant, and its name is told to no registry (but see ``_asked``). Where none can be asked, what the
+    engine got from it earlier holds, with a warning. Raises ``Refused`` for another architecture, ``PaictlError`` where neither has it.
     """
     local = described(api, reference)
     if "@sha256:" in reference:
@@ -42,7 +42,7 @@ def pin(api: docker.APIClient, reference: str, emit: Emit, offline: bool = False
             )
         return _checked(api, local, known, reference)
     try:
-        return _published(api, reference)
+        return _asked(api, local, known, reference)
     except Unreachable as error:
         if local is None:
             raise
@@ -51,7 +51,36 @@ def pin(api: docker.APIClient, reference: str, emit: Emit, offline: bool = False
         return _checked(api, local, known, reference)
 
 
-def _published(api: docker.APIClient, reference: str) -> str:
+def _asked(api: docker.APIClient, local: Mapping[str, Any] | None, known: str, reference: str) -> str:
+    """What the registry has of it. An engine with containerd's store can't tell what a registry gave it from what was made there.
+
+    It is the registry's if that has the very same content; by the name alone, somebody else's could be taken for the person's.
+    """
+    if local is not None and _may_be_its_own(local, known) and not _is_published(api, known):
+        return _checked(api, local, str(local["Id"]), reference)
+    return published(api, reference)
+
+
+def _may_be_its_own(local: Mapping[str, Any], known: str) -> bool:
+    """Whether the digest may be none that a registry gave: to what is made there, containerd's store gives its id for one."""
+    return known.endswith(f"@{local['Id']}") and known not in local["RepoTags"]
+
+
+def _is_published(api: docker.APIClient, pinned: str) -> bool:
+    """Whether the registry has this very content."""
+    try:
+        published(api, pinned)
+    except Refused:
+        return True
+    except Unreachable:
+        raise
+    except PaictlError:
+        return False
+    return True
+
+
+def published(api: docker.APIClient, reference: str) -> str:
+    """``name@sha256:…`` of what its registry has by that reference, for this engine; raises as ``pin`` does."""
     import docker.errors
 
     try:

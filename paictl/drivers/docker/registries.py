@@ -1,7 +1,8 @@
-"""What the registries of an engine answer: an image as it comes, or a sentence for a person. Called by ``images`` and ``pins``."""
+"""What an engine and its registries say of images: those it has, one as it comes, or a sentence for a person."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from paictl.events import Emit, Event
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["architecture", "described", "fetch", "fits", "refusal"]
+__all__ = ["architecture", "described", "fetch", "fits", "listed", "refusal"]
+
+_LOOKS, _BETWEEN_SECONDS = 10, 0.2
 
 _MISSING = ("manifest unknown", "not found", "name unknown", "no such image", "name invalid", "invalid reference")
 _FORBIDDEN = ("unauthorized", "denied", "authentication required", "forbidden", "no basic auth credentials")
@@ -55,8 +58,22 @@ def described(api: docker.APIClient, reference: str) -> Mapping[str, Any] | None
     try:
         found = api.inspect_image(reference)  # type: ignore[no-untyped-call] # the SDK's stubs give it no types
     except docker.errors.NotFound:
-        return None
+        # An engine with containerd's store knows an image by the digest that its registry has of it, also where a name moved on.
+        name, _, digest = reference.partition("@")
+        return described(api, digest) if name and digest else None
     return {**found, "RepoTags": found.get("RepoTags") or [], "RepoDigests": found.get("RepoDigests") or []}
+
+
+def listed(api: docker.APIClient, name: str | None = None, **more: Any) -> list[dict[str, Any]]:
+    """The images that an engine has. One with containerd's store answers 404 while any of them is being removed: asked again."""
+    import docker.errors
+
+    for _ in range(_LOOKS):
+        try:
+            return [dict(one) for one in api.images(name, **more)]
+        except docker.errors.NotFound:
+            time.sleep(_BETWEEN_SECONDS)
+    return [dict(one) for one in api.images(name, **more)]
 
 
 def architecture(api: docker.APIClient) -> str:

@@ -33,6 +33,7 @@ from paictl.drivers.docker.naming import (
     short_name,
 )
 from paictl.drivers.docker.networks import live as live_network
+from paictl.drivers.docker.registries import listed as listed_images
 from paictl.drivers.docker.secrets import GENERATED, status
 from paictl.drivers.docker.services import CONFIG_KIND
 from paictl.drivers.docker.uploads import stamp, stat
@@ -243,7 +244,7 @@ def look(connection: Connection, scope: Scope) -> View:
         connection,
         scope,
         # All of them: a filter by name would leave out what else an image is called.
-        images=tuple(one for one in api.images() if _names(one, scope.agent)),
+        images=tuple(one for one in listed_images(api) if _names(one, scope.agent)),
         networks=tuple(networks),
         volumes=tuple(volumes),
         listed=tuple(listed),
