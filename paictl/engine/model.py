@@ -101,6 +101,7 @@ class Observed:
     ``spec`` holds what the target really has, as far as it can be read back; keys that can't be read back are left out and
     compared by ``fingerprint``, the label that was written when it was made. ``instance`` tells apart two of the same
     address while one replaces the other. ``token`` changes whenever the thing changes. ``handle`` is the driver's own.
+    ``remnant``: of what was there only something is left that is made anew with it, and goes with it.
     ``since`` (ISO 8601) and ``url`` are for people: how long it has run, and where it is reached, when that is known.
     """
 
@@ -114,6 +115,7 @@ class Observed:
     handle: str = ""
     holds_data: bool = False
     depends_on: tuple[Address, ...] = ()
+    remnant: bool = False
     since: str = ""
     url: str = ""
 

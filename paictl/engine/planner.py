@@ -108,9 +108,9 @@ class _Planner:
 
     def _settle(self, resource: Resource, group: Sequence[Observed]) -> None:
         """What has to be done at one desired address."""
-        mine = tuple(observed for observed in group if observed.owner == "mine")
-        if group and not mine:
-            self.foreign.append(group[0])
+        mine = tuple(observed for observed in group if observed.owner == "mine" and not observed.remnant)
+        if any(observed.owner != "mine" for observed in group) and not mine:
+            self.foreign.append(next(observed for observed in group if observed.owner != "mine"))
             return
         record = self.question.inventory.records.get(resource.address)
         case = Case(resource, fingerprint(resource.spec), mine, record)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from paictl.assets import asset
@@ -31,6 +32,7 @@ __all__ = [
     "listing",
     "model_folders",
     "models_of",
+    "volumes_of_others",
 ]
 
 ROOT = "/srv/paictl"
@@ -119,13 +121,14 @@ def image(blueprint: Blueprint) -> str:
     Of the runtime that hash is its pin: a newer paictl means the same image as long as the lock keeps that.
     """
     version = re.sub(r"[^A-Za-z0-9_.-]", "-", blueprint.runtime.version)
-    made_of = [blueprint.runtime.digest, image_directories(blueprint), blueprint.base or PUBLISHED["base"]]
+    base, directories = blueprint.base or PUBLISHED["base"], image_directories(blueprint)
+    made_of = [blueprint.runtime.digest, base, directories, dict(volumes_of_others(blueprint))]
     return f"paictl/{blueprint.agent}:{version}-{digest(_json(made_of))}"
 
 
 def image_files(blueprint: Blueprint) -> Mapping[str, str]:
     """Path in the build context -> text."""
-    return image_context(blueprint.runtime, image_directories(blueprint), blueprint.base)
+    return image_context(blueprint.runtime, image_directories(blueprint), blueprint.base, volumes_of_others(blueprint))
 
 
 def image_directories(blueprint: Blueprint) -> list[str]:
@@ -134,14 +137,35 @@ def image_directories(blueprint: Blueprint) -> list[str]:
     return ["config", *sorted(volumes | {folder.path for folder in model_folders(blueprint)}), "keys", "secrets"]
 
 
-def image_context(runtime: RuntimePin, directories: Sequence[str], base: str = "") -> Mapping[str, str]:
+def volumes_of_others(blueprint: Blueprint) -> Mapping[str, int]:
+    """The volumes that software of others writes to, with its user: whether its own image has a directory there, nobody knows."""
+    return {
+        volume.name: service.upstream.uid
+        for service in blueprint.services
+        for volume in service.volumes
+        if service.upstream and service.upstream.uid
+    }
+
+
+def image_context(
+    runtime: RuntimePin, directories: Sequence[str], base: str = "", volumes: Mapping[str, int] = MappingProxyType({})
+) -> Mapping[str, str]:
     """The same of a runtime, its directories and what it is built upon; an empty ``base`` is the published one.
+
+    ``volumes``: those of others, by name, with their owners; for each there is a directory to take the owner from.
 
     Complete as it is; where ``wheels/*.whl`` is added, the build needs no network.
     """
     dockerfile = environment().get_template("docker/Dockerfile.j2")
     upon = base or PUBLISHED["base"]
-    context = {"base": upon, "runtime": runtime, "root": ROOT, "uid": UID, "directories": directories}
+    context: dict[str, object] = {
+        "base": upon,
+        "runtime": runtime,
+        "root": ROOT,
+        "uid": UID,
+        "directories": directories,
+    }
+    context["volumes"] = volumes
     programs = {name: asset("templates", "docker", name).read_text(encoding="utf-8") for name in _BUILDERS}
     return {"Dockerfile": dockerfile.render(context), **programs, **runtime_source()}
 

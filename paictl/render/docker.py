@@ -20,6 +20,7 @@ from paictl.render.containers import (
     listing,
     model_folders,
     models_of,
+    volumes_of_others,
 )
 from paictl.render.environment import environment, quoted
 from paictl.render.wiring import by_names, configuration
@@ -102,6 +103,7 @@ def _context(blueprint: Blueprint) -> Mapping[str, object]:
         "uid": UID,
         "image": image(blueprint),
         "folders": folders,
+        "owned": volumes_of_others(blueprint),
         "fetchable": any(folder.fetchable for folder in folders),
         "containers": [_container(blueprint, service) for service in blueprint.services],
         "networks": list(_networks(blueprint)),
@@ -178,7 +180,8 @@ def _health(blueprint: Blueprint, service: Service) -> tuple[Mapping[str, str], 
 
 
 def _waits_for(blueprint: Blueprint, service: Service) -> Mapping[str, str]:
-    found = {"weights": "service_completed_successfully"} if service.weights else {}
+    jobs = {"weights": bool(service.weights), "folders": bool(_owned(blueprint, service))}
+    found = {name: "service_completed_successfully" for name, needed in jobs.items() if needed}
     for name in service.needs:
         upstream = blueprint.service(name).upstream
         found[name] = "service_started" if upstream and not upstream.healthy else "service_healthy"
@@ -224,9 +227,15 @@ def _volume(blueprint: Blueprint, kind: str, name: str, *, holds_data: bool) -> 
 def _mounts(blueprint: Blueprint, service: Service) -> Iterator[Mapping[str, object]]:
     for volume in service.volumes:
         # An absolute path stays as it is: software of others has its own places.
-        yield {"type": "volume", "source": volume.name, "target": str(PurePosixPath(ROOT, volume.path))}
+        mount = {"type": "volume", "source": volume.name, "target": str(PurePosixPath(ROOT, volume.path))}
+        # Whoever owns it by then, the image would make it its own again as long as it is empty.
+        yield mount | ({"volume": {"nocopy": True}} if volume.name in _owned(blueprint, service) else {})
     for folder in models_of(blueprint, service):
         yield {"type": "volume", "source": folder.name, "target": f"{ROOT}/{folder.path}", "read_only": True}
+
+
+def _owned(blueprint: Blueprint, service: Service) -> set[str]:
+    return {volume.name for volume in service.volumes} & {*volumes_of_others(blueprint)}
 
 
 def _configuration(blueprint: Blueprint, service: Service) -> str:

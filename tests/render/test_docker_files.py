@@ -238,8 +238,8 @@ def test_the_image_is_built_upon_what_the_manifest_names() -> None:
 def test_every_container_says_how_it_is_and_has_its_turn_on_the_processors(blueprint: Blueprint) -> None:
     services = compose(blueprint)["services"]
     assert all(service["cpu_shares"] not in {0, 1024} for service in services.values())
-    # The job that fetches models has the image's own check.
-    assert {name for name, service in services.items() if "healthcheck" not in service} <= {"weights"}
+    # The jobs have the image's own check.
+    assert {name for name, service in services.items() if "healthcheck" not in service} <= {"folders", "weights"}
 
 
 def test_who_listens_on_nothing_asks_its_witness() -> None:

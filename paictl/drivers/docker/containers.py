@@ -13,11 +13,19 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from paictl.drivers.docker.compose import bytes_of, port_of, seconds_of, tmpfs_of
-from paictl.drivers.docker.naming import CONFIG, NAME, STARTED_WITH, container_name, engine_name, short_name
+from paictl.drivers.docker.naming import (
+    CONFIG,
+    CONFIG_FILES,
+    NAME,
+    STARTED_WITH,
+    container_name,
+    engine_name,
+    short_name,
+)
 from paictl.drivers.docker.vaults import vault_volume
 from paictl.render.containers import digest
 
-__all__ = ["STRAYS", "Spec", "config_volume", "from_compose", "live", "to_engine"]
+__all__ = ["READABLE", "Spec", "config_volume", "from_compose", "live", "to_engine"]
 
 Spec = dict[str, Any]
 
@@ -151,7 +159,12 @@ def to_engine(spec: Spec, labels: Mapping[str, str], aliases: Sequence[str]) -> 
         "Cmd": spec.get("command"),
         "Env": [f"{key}={value}" for key, value in spec.get("environment", {}).items()],
         "User": spec["user"],
-        "Labels": {**labels, CONFIG: spec.get("config_digest", ""), STARTED_WITH: started_with},
+        "Labels": {
+            **labels,
+            CONFIG: spec.get("config_digest", ""),
+            CONFIG_FILES: " ".join(spec.get("config", ())),
+            STARTED_WITH: started_with,
+        },
         "StopTimeout": spec.get("stop_seconds", 10),
         "ExposedPorts": {f"{one['port']}/tcp": {} for one in spec.get("ports", ())},
         "HostConfig": _host_config(spec, network),
@@ -235,7 +248,7 @@ def live(told: Mapping[str, Any], agent: str, images: Mapping[str, str]) -> Spec
         **_live_limits(host),
         **_live_confinement(host),
         **_live_names(told, agent),
-        **{name: host[key] for key, name in _NEVER_SET.items() if host.get(key)},
+        **_live_strays(host),
     }
     spec["mounts"].sort(key=lambda mount: mount["target"])
     if config.get("Healthcheck"):
@@ -269,8 +282,24 @@ _NEVER_SET: Mapping[str, str] = {
     "OomKillDisable": "oom_kill_disable",
     "OomScoreAdj": "oom_score",
 }
-STRAYS = frozenset({*_NEVER_SET.values(), "name"})
-"""What is in a live spec only where somebody did it by hand, and so in no desired one."""
+READABLE = frozenset(
+    {
+        *("agent", "image", "networks", "mounts", "alias", "config_digest", "started_with"),
+        *("name", "ipc_mode", "bared_paths", *_NEVER_SET.values()),
+        *(*_PLAIN.values(), *(name for name, _ in _CONVERTED.values())),
+    }
+)
+"""Every key that a live spec may have; some are in no desired one, and there only where somebody did it by hand."""
+
+
+def _live_strays(host: Mapping[str, Any]) -> Spec:
+    found = {name: host[key] for key, name in _NEVER_SET.items() if host.get(key)}
+    if str(host.get("IpcMode")).startswith(("host", "container:")):
+        found["ipc_mode"] = host["IpcMode"]
+    # What the engine hides of /proc and /sys, unless it is told `systempaths=unconfined`.
+    if [] in (host.get("MaskedPaths"), host.get("ReadonlyPaths")):
+        found["bared_paths"] = True
+    return found
 
 
 def _live_names(told: Mapping[str, Any], agent: str) -> Spec:

@@ -30,7 +30,7 @@ def build(
 ) -> str:
     """Make the runtime's image stand as ``tag`` with ``labels``; its id. What stands so already is left alone.
 
-    ``spec``: tag, base (empty: the published one), directories, runtime (its digest), labels. Raises ``PaictlError``; when the
+    ``spec``: tag, base (empty: the published one), directories, volumes, runtime (its digest), labels. Raises ``PaictlError``; when the
     build itself fails, with the last lines that it said. May be repeated after a kill at any point.
     """
     tag, base = str(spec["tag"]), str(spec["base"] or PUBLISHED["base"])
@@ -48,7 +48,9 @@ def build(
     packages = wheels(requirements(), interpreter_of(api, base, tag), emit, offline=offline, address=address)
     directories = spec["directories"]
     below = [str(one) for one in directories] if isinstance(directories, Sequence) else []
-    with context_archive(image_context(pin, below, base), packages) as archive:
+    volumes = spec.get("volumes")
+    owned = {str(name): int(uid) for name, uid in volumes.items()} if isinstance(volumes, Mapping) else {}
+    with context_archive(image_context(pin, below, base, owned), packages) as archive:
         return build_image(api, archive, tag, labels, emit, address)
 
 

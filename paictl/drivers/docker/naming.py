@@ -10,6 +10,7 @@ from paictl.engine.model import Address, Owner
 __all__ = [
     "AGENT",
     "CONFIG",
+    "CONFIG_FILES",
     "DRIVER",
     "FINGERPRINT",
     "HOLDS_DATA",
@@ -40,7 +41,7 @@ UPLOAD = "upload"
 
 AGENT, TARGET, KIND, NAME = "paictl.agent", "paictl.target", "paictl.kind", "paictl.name"
 FINGERPRINT, INSTANCE, NEEDS, HOLDS_DATA = "paictl.fingerprint", "paictl.instance", "paictl.needs", "paictl.holds-data"
-CONFIG, STARTED_WITH = "paictl.config", "paictl.started-with"
+CONFIG, CONFIG_FILES, STARTED_WITH = "paictl.config", "paictl.config-files", "paictl.started-with"
 
 _PROJECT = "com.docker.compose.project"
 # What `docker compose` itself writes there; some of its commands look at it.

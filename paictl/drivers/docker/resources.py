@@ -14,12 +14,12 @@ from typing import Any
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service, Weights
 from paictl.drivers.docker import compose
-from paictl.drivers.docker.containers import STRAYS, Spec, from_compose
+from paictl.drivers.docker.containers import READABLE, Spec, from_compose
 from paictl.drivers.docker.naming import DRIVER, HOLDS_DATA, KEEPER, image_repository
 from paictl.drivers.docker.vaults import vault_options, vault_volume
 from paictl.engine.model import Address, DataEffect, Probe, Resource
 from paictl.render import docker
-from paictl.render.containers import ROOT, digest, image_directories, model_folders
+from paictl.render.containers import ROOT, digest, image_directories, model_folders, volumes_of_others
 
 __all__ = ["KEYS", "resources"]
 
@@ -62,6 +62,7 @@ class _Graph:
             "tag": self.tag,
             "base": self.blueprint.base,
             "directories": image_directories(self.blueprint),
+            "volumes": volumes_of_others(self.blueprint),
             "runtime": pin.digest,
             "version": pin.version,
         }
@@ -196,7 +197,7 @@ class _Graph:
 
     def _secrets(self) -> Iterable[Resource]:
         for secret in self.blueprint.secrets:
-            spec = {**self._secret(secret), "fingerprint": secret.fingerprint}
+            spec = {**self._secret(secret), "content": secret.fingerprint}
             yield self._resource(
                 "secret", secret.name, spec, needs=(self.address("service", KEEPER),), origin=secret.origin
             )
@@ -252,7 +253,7 @@ class _Graph:
             needs=needs,
             probe=probe,
             # A container is never changed, it is made anew; where nothing is written, the new one first.
-            replace_on=STRAYS | frozenset(spec) if beside else frozenset(),
+            replace_on=READABLE | frozenset(spec) if beside else frozenset(),
             create_first=beside,
             downtime=not beside,
             origin=origin.origin if origin else None,

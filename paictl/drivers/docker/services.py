@@ -22,7 +22,7 @@ from paictl.drivers.docker.naming import (
     labels,
     short_name,
 )
-from paictl.drivers.docker.uploads import give, put_text
+from paictl.drivers.docker.uploads import give, put_text, stamp
 from paictl.drivers.docker.vaults import is_vault
 from paictl.engine.driver import Scope
 
@@ -38,7 +38,7 @@ class Services:
     """A program in its container. What runs as it should is left alone."""
 
     def make(self, act: Act) -> None:
-        api, standing = act.connection.api, containers_of(act.connection, act.scope, act.name)
+        api, standing = act.connection.api, _standing(act)
         mine = [one for one in standing if one["Labels"].get(INSTANCE, "") == act.step.instance]
         if len(mine) == 1 and _fits(act, mine[0]) and _runs(act.connection, mine[0]):
             return
@@ -60,7 +60,7 @@ class Services:
 
     def remove(self, act: Act) -> None:
         handle = act.step.observed.handle if act.step.observed else ""
-        standing = containers_of(act.connection, act.scope, act.name)
+        standing = _standing(act)
         going = [one for one in standing if handle in {"", one["Id"]}]
         for one in standing:
             if one not in going:
@@ -78,7 +78,8 @@ class Services:
         marks = labels(act.scope, CONFIG_KIND, act.name)
         act.connection.api.create_volume(volume, driver="local", labels=marks)
         content = {PurePosixPath(path).name: text for path, text in files.items()}
-        put_text(act.connection, volume, act.text("image"), content, labels(act.scope, UPLOAD, act.name))
+        time = stamp(act.text("config_digest"))
+        put_text(act.connection, volume, act.text("image"), content, labels(act.scope, UPLOAD, act.name), time)
 
 
 def containers_of(connection: Connection, scope: Scope, service: str) -> list[dict[str, Any]]:
@@ -86,6 +87,15 @@ def containers_of(connection: Connection, scope: Scope, service: str) -> list[di
     wanted = {AGENT: scope.agent, TARGET: scope.target, KIND: "service", NAME: service}
     filters = {"label": [f"{key}={value}" for key, value in wanted.items()]}
     return sorted(connection.api.containers(all=True, filters=filters), key=lambda one: one["Created"])
+
+
+def _standing(act: Act) -> list[dict[str, Any]]:
+    """The service's containers, oldest first; the one that the step is about, too, when it has no label: it was adopted."""
+    found = containers_of(act.connection, act.scope, act.name)
+    handle = act.step.observed.handle if act.step.observed else ""
+    if handle and all(one["Id"] != handle for one in found):
+        found = act.connection.api.containers(all=True, filters={"id": [handle]}) + found
+    return found
 
 
 def _announce(act: Act, container: str) -> None:

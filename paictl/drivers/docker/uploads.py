@@ -60,10 +60,11 @@ def stamp(sha256: str) -> int:
 
 
 def put_text(
-    connection: Connection, volume: str, image: str, files: Mapping[str, str], labels: Mapping[str, str]
+    connection: Connection, volume: str, image: str, files: Mapping[str, str], labels: Mapping[str, str], time: int = 0
 ) -> None:
     """Put these files (path in the volume -> text) there, for everybody to read; one of that name is replaced.
 
+    ``time`` is when they say that they were changed, in seconds: an altered file says another.
     A volume that is there does not tell whether an earlier, killed run had got as far as its files: put them again.
     ``image`` is any that the engine has. ``labels`` mark the carrier, so that the next one finds what a kill left of it.
     """
@@ -71,7 +72,7 @@ def put_text(
         connection.told(f"putting files into the volume {volume}"),
         _carrier(connection, volume, image, labels) as carrier,
     ):
-        connection.api.put_archive(carrier, _CARRIED, _packed_text(files))
+        connection.api.put_archive(carrier, _CARRIED, _packed_text(files, time))
 
 
 @contextmanager
@@ -104,14 +105,14 @@ def _remove_carriers(connection: Connection, volume: str, labels: Mapping[str, s
                 raise
 
 
-def _packed_text(files: Mapping[str, str]) -> bytes:
+def _packed_text(files: Mapping[str, str], time: int = 0) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for folder in sorted({str(one) for path in files for one in PurePosixPath(path).parents} - {"."}):
             archive.addfile(_entry(folder, mode=0o755, kind=tarfile.DIRTYPE))
         for path, text in sorted(files.items()):
             content = text.encode()
-            archive.addfile(_entry(path, len(content)), io.BytesIO(content))
+            archive.addfile(_entry(path, len(content), time=time), io.BytesIO(content))
     return packed.getvalue()
 
 

@@ -17,6 +17,8 @@ from paictl.drivers.docker.containers import live
 from paictl.drivers.docker.health import container_health
 from paictl.drivers.docker.naming import (
     AGENT,
+    CONFIG,
+    CONFIG_FILES,
     DRIVER,
     FINGERPRINT,
     HOLDS_DATA,
@@ -149,26 +151,28 @@ class View:
         said = status(self.connection, keeper["Id"])
         for name, spec in _started_with(keeper).get("secrets", {}).items():
             if name in said:
-                told = {**spec, "fingerprint": "" if said[name] == GENERATED else said[name]}
+                told = {**spec, "content": "" if said[name] == GENERATED else said[name]}
                 marks = {FINGERPRINT: fingerprint(told), NEEDS: f"service/{KEEPER}"}
                 yield self._mine("secret", name, told, marks)
 
     def _services(self) -> Iterator[Observed]:
-        names = [(one["Config"].get("Labels") or {}).get(NAME, "") for one in self.containers]
+        names = [self._service_of(one) for one in self.containers]
         standing, seen = set(names), set()
-        for one in sorted(self.containers, key=lambda each: str(each["Created"])):
+        for name, one in sorted(zip(names, self.containers, strict=True), key=lambda each: str(each[1]["Created"])):
             marks = one["Config"].get("Labels") or {}
             spec = live(one, self.scope.agent, self.image_ids)
-            if names.count(marks[NAME]) > 1:
+            if names.count(name) > 1:
                 # One of two is to take over: it has the service's name from the moment the other goes.
                 spec.pop("alias", None)
-            if (marks[NAME], marks.get(INSTANCE, "")) in seen:
+            if self._altered(one):
+                spec["config_digest"] = "an altered file"
+            if (name, marks.get(INSTANCE, "")) in seen:
                 marks = {**marks, INSTANCE: one["Id"][:12]}
-            seen.add((marks[NAME], marks.get(INSTANCE, "")))
+            seen.add((name, marks.get(INSTANCE, "")))
             ports = spec["ports"]
             yield self._found(
                 "service",
-                marks[NAME],
+                name,
                 spec,
                 marks,
                 handle=str(one["Id"]),
@@ -182,7 +186,26 @@ class View:
         for name in sorted(orphans.keys() - standing):
             health = Health("unhealthy", "only its configuration is there")
             # With a handle of its own: what is removed under it is no container.
-            yield self._mine("service", name, {"agent": self.scope.agent}, {}, health=health, handle=orphans[name])
+            yield self._mine(
+                "service", name, {"agent": self.scope.agent}, {}, health=health, handle=orphans[name], remnant=True
+            )
+
+    def _service_of(self, container: Json) -> str:
+        """By its label; by its own name where it has none, since it was adopted."""
+        label = (container["Config"].get("Labels") or {}).get(NAME)
+        return str(label or container["Name"].removeprefix(f"/{self.scope.agent}-").rpartition("-")[0])
+
+    def _altered(self, container: Json) -> bool:
+        """Whether its configuration is not what was put there, by the time of the files."""
+        marks = container["Config"].get("Labels") or {}
+        paths = marks.get(CONFIG_FILES, "").split()
+        found = [stat(self.connection, container["Id"], path) for path in paths]
+        try:
+            time = stamp(marks.get(CONFIG, ""))
+        except ValueError:
+            # Somebody wrote another label, which is seen by itself.
+            return False
+        return any(one is None or one[1] != time for one in found)
 
     def _strange_containers(self) -> Iterator[Observed]:
         """Those of others that have a name of ours."""
