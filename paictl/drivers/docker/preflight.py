@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paictl.blueprint.types import Blueprint, Endpoint
-from paictl.drivers.docker import images
-from paictl.drivers.docker.connection import Connection
-from paictl.drivers.docker.naming import AGENT, TARGET, image_repository
+from paictl.blueprint.types import Blueprint
+from paictl.drivers.docker import obtainable, ports
+from paictl.drivers.docker.connection import Connection, Engine
 from paictl.engine.model import Observation
 from paictl.errors import Refused
 
@@ -25,59 +23,32 @@ _SPARE_BYTES = 64 << 20
 def check(connection: Connection, blueprint: Blueprint, observation: Observation, *, offline: bool = False) -> None:
     """Raise ``Refused`` for the first thing in the way."""
     engine, info = connection.engine(), connection.api.info()
-    if engine.os != "linux":
-        raise Refused(f"the engine {engine.name} runs {engine.os} containers", help="paictl needs one for Linux.")
-    _ports(connection, blueprint, local=engine.local)
+    _engine(engine)
+    _names(observation)
+    ports.check(connection, blueprint, local=engine.local)
     _memory(blueprint, info)
     _graphics(blueprint, info)
     if engine.local:
         _disk(blueprint, observation, Path(str(info["DockerRootDir"])))
-    if offline:
-        _images(connection, blueprint)
+    obtainable.check(connection, blueprint, observation, offline=offline)
 
 
-def _ports(connection: Connection, blueprint: Blueprint, *, local: bool) -> None:
-    published = {
-        port["PublicPort"]: one
-        for one in connection.api.containers()
-        for port in one.get("Ports") or ()
-        if port.get("PublicPort")
-    }
-    for service in blueprint.services:
-        for endpoint in service.endpoints if service.name else ():
-            if not endpoint.public:
-                continue
-            by = published.get(endpoint.port)
-            if by is not None and not _ours(blueprint, by):
-                raise _taken(endpoint, f"the container {by['Names'][0].lstrip('/')}")
-            if by is None and local and not _free(endpoint):
-                raise _taken(endpoint, "another process of the engine's machine")
+def _engine(engine: Engine) -> None:
+    if engine.os != "linux":
+        raise Refused(f"the engine {engine.name} runs {engine.os} containers", help="paictl needs one for Linux.")
 
 
-def _taken(endpoint: Endpoint, by: str) -> Refused:
-    return Refused(
-        f"port {endpoint.port} on {endpoint.bind} is taken by {by}",
-        help="End it, or choose another port with `spec.gateway.port`.",
-    )
-
-
-def _ours(blueprint: Blueprint, container: Mapping[str, Any]) -> bool:
-    marks = container["Labels"]
-    return (marks.get(AGENT), marks.get(TARGET)) == (blueprint.agent, blueprint.target)
-
-
-def _free(endpoint: Endpoint) -> bool:
-    family = socket.AF_INET6 if ":" in endpoint.bind else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            attempt.bind((endpoint.bind, endpoint.port))
-        except PermissionError:
-            # The engine may bind what this user may not.
-            return True
-        except OSError:
-            return False
-    return True
+def _names(observation: Observation) -> None:
+    """Of two networks with one name, an older engine can't tell which a container is to be started on."""
+    networks = [one for one in observation.resources if one.address.kind == "network"]
+    ours = {one.address for one in networks if one.owner == "mine"}
+    for other in networks:
+        if other.owner != "mine" and other.address in ours:
+            raise Refused(
+                f"there is a second {other.address}, {other.handle[:12]}, that is not paictl's, and by their name the engine "
+                "can't tell the two apart when it starts a container",
+                help=f"Look at `docker network inspect {other.handle[:12]}`, and remove it if nobody needs it.",
+            )
 
 
 def _memory(blueprint: Blueprint, info: Mapping[str, Any]) -> None:
@@ -111,17 +82,4 @@ def _disk(blueprint: Blueprint, observation: Observation, root: Path) -> None:
         raise Refused(
             f"{root} has {free >> 20} MiB free, and {needed >> 20} MiB are needed there",
             help="Free some space (`docker system df` shows what takes it), or give the engine a larger disk.",
-        )
-
-
-def _images(connection: Connection, blueprint: Blueprint) -> None:
-    repository = image_repository(blueprint.agent, "runtime")
-    wanted = [service.upstream.reference for service in blueprint.services if service.upstream]
-    if not connection.api.images(repository):
-        wanted.append(blueprint.base)
-    missing = [one for one in wanted if not images.present(connection.api, one)]
-    if missing:
-        raise Refused(
-            f"{', '.join(missing)}: not on the engine, and --offline forbids to fetch",
-            help="Run it once without --offline.",
         )
