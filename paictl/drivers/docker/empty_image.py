@@ -22,15 +22,17 @@ __all__ = ["IMAGE", "create", "remove", "tar_of"]
 IMAGE = "paictl/empty:1"
 
 
-def create(connection: Connection, name: str, labels: Mapping[str, str], volume: tuple[str, str] | None = None) -> str:
+def create(
+    connection: Connection, name: str, labels: Mapping[str, str], volumes: Mapping[str, str] | None = None
+) -> str:
     """Create, without starting, a container of that name, and tell its id; raises ``EngineError`` 409 when the name is taken.
 
-    ``volume`` is a volume's name and where it is mounted.
+    ``volumes``: name -> where it is mounted.
     """
     while True:
         try:
             with connection.told(f"creating {name}"):
-                return _create(connection, name, labels, volume)
+                return _create(connection, name, labels, volumes or {})
         except EngineError as error:
             if error.status != 404 or IMAGE not in error.summary:
                 raise
@@ -59,11 +61,12 @@ def tar_of(files: Mapping[str, bytes], modified: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def _create(connection: Connection, name: str, labels: Mapping[str, str], volume: tuple[str, str] | None) -> str:
+def _create(connection: Connection, name: str, labels: Mapping[str, str], volumes: Mapping[str, str]) -> str:
     host: dict[str, Any] = {"NetworkMode": "none", "ReadonlyRootfs": False}
-    if volume is not None:
-        source, target = volume
-        host["Mounts"] = [{"Type": "volume", "Source": source, "Target": target, "VolumeOptions": {"NoCopy": True}}]
+    host["Mounts"] = [
+        {"Type": "volume", "Source": source, "Target": target, "VolumeOptions": {"NoCopy": True}}
+        for source, target in volumes.items()
+    ]
     build: Any = connection.api.create_container_from_config  # published without types
     made = build({"Image": IMAGE, "Cmd": ["never started"], "Labels": dict(labels), "HostConfig": host}, name)
     return str(made["Id"])

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from paictl.drivers.docker import empty_image
+from paictl.drivers.docker import empty_image, safekeeping
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.naming import AGENT, KIND, TARGET, engine_name, labels, owner_of
 from paictl.drivers.docker.troubles import EngineError
@@ -58,6 +58,7 @@ def save(connection: Connection, scope: Scope, inventory: Mapping[str, object]) 
     archive = empty_image.tar_of({_slot(number): json.dumps(whole).encode()})
     with connection.told("writing the record of the agent"):
         connection.api.put_archive(reader, _FOLDER, archive)
+    safekeeping.keep(connection, scope, inventory)
 
 
 def load(connection: Connection, scope: Scope) -> Mapping[str, object] | None:
@@ -70,6 +71,7 @@ def load(connection: Connection, scope: Scope) -> Mapping[str, object] | None:
 
 def forget(connection: Connection, scope: Scope) -> None:
     """Remove it, and what gave access to it; leaves alone what isn't ours."""
+    safekeeping.release(connection, scope)
     reader = _container(connection, scope)
     if reader:
         with connection.told(f"removing {container_name(scope)}"):
@@ -147,7 +149,7 @@ def _opened(connection: Connection, scope: Scope) -> str:
     with connection.told(f"creating {volume_name(scope)}"):
         # The engine answers with what stands there already, whosever it is.
         _is_ours(connection.api.create_volume(volume_name(scope), labels=marks), scope, must=True)
-    return empty_image.create(connection, container_name(scope), marks, (volume_name(scope), _FOLDER))
+    return empty_image.create(connection, container_name(scope), marks, {volume_name(scope): _FOLDER})
 
 
 def _something_left(connection: Connection, scope: Scope) -> bool:
@@ -158,7 +160,7 @@ def _something_left(connection: Connection, scope: Scope) -> bool:
         found = [one.get("Labels") for one in api.containers(all=True, filters=mine)]
         found += [one.get("Labels") for one in api.volumes(filters=mine)["Volumes"] or []]
         found += [one.get("Labels") for one in api.networks(filters=mine)]
-    return any((marks or {}).get(KIND) not in {_KIND, "lock"} for marks in found)
+    return any((marks or {}).get(KIND) not in {_KIND, safekeeping.KEPT, "lock"} for marks in found)
 
 
 def _read(connection: Connection, reader: str) -> dict[int, Mapping[str, object]]:

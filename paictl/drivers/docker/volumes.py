@@ -8,6 +8,7 @@ from typing import Any
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.kind import Act
 from paictl.drivers.docker.naming import HOLDS_DATA, KIND, UPLOAD, owner_of
+from paictl.drivers.docker.safekeeping import KEPT
 from paictl.errors import Refused
 
 __all__ = ["Volumes", "volume_options"]
@@ -67,7 +68,8 @@ def _found(connection: Connection, name: str) -> dict[str, Any] | None:
 
 
 def _remove(connection: Connection, name: str) -> None:
-    """Remove it, with the containers that were only there to fill it: a kill may have left one."""
-    for one in connection.api.containers(all=True, filters={"volume": [name], "label": [f"{KIND}={UPLOAD}"]}):
-        connection.api.remove_container(one["Id"], force=True)
+    """Remove it, with the containers that were only there to fill it (a kill may have left one) or to have it in use."""
+    for kind in (UPLOAD, KEPT):
+        for one in connection.api.containers(all=True, filters={"volume": [name], "label": [f"{KIND}={kind}"]}):
+            connection.api.remove_container(one["Id"], force=True)
     connection.api.remove_volume(name)
