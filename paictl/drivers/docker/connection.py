@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from paictl.drivers.docker import troubles
+from paictl.drivers.docker.asking import ANSWER_SECONDS, Asker, sentence
 from paictl.drivers.docker.dialling import Dialler
 from paictl.drivers.docker.endpoint import Endpoint, find
 from paictl.errors import Unavailable
@@ -60,6 +61,7 @@ class Connection:
         self._context = context
         self._lock = threading.RLock()
         self._dialler: Dialler | None = None
+        self._asker: Asker | None = None
         self._client: Client | None = None
         self._version: Mapping[str, object] = {}
         self._engine: Engine | None = None
@@ -77,27 +79,36 @@ class Connection:
     @property
     def arch(self) -> str:
         """The engine's processor in Docker's words, known from the first call on."""
-        return str(self._version["Arch"]) if self.api else ""
+        return str(self._version["Arch"]) if self._prefix else ""
 
     @property
     def api(self) -> Client:
         """The SDK's client, with the version of the API agreed on; raises ``Unreachable``, or ``Unavailable`` when too old."""
         with self._lock:
+            version = self._prefix.removeprefix("/v")
             if self._client is None:
                 from paictl.drivers.docker.transport import Client
 
-                client = Client(self._dial, self._before)
-                with self.told("saying hello"):
-                    self._version = client.version(api_version=False)
-                client.speak(_agreed(self._version))
-                self._client = client
+                self._client = Client(self._dial, self._before, version)
             return self._client
+
+    def ask(self, path: str, /, **query: object) -> Any:
+        """What the engine says there, without the SDK, of which a program that only looks has no need. Raises what ``told`` tells."""
+        return json.loads(self._questions.ask("GET", self._prefix + path, query).content)
+
+    def head(self, path: str, /, **query: object) -> Mapping[str, str]:
+        """The head of what it would say there; raises as ``ask`` does."""
+        return self._questions.ask("HEAD", self._prefix + path, query).headers
+
+    def post(self, path: str, body: Mapping[str, object]) -> Any:
+        """What it answers to this JSON; raises as ``ask`` does."""
+        return json.loads(self._questions.ask("POST", self._prefix + path, {}, body).content)
 
     def engine(self) -> Engine:
         """What the engine says of itself; asked once."""
         if self._engine is None:
             with self.told("asking the engine about itself"):
-                self._engine = _engine(self.api.info(), self._version, self.endpoint)
+                self._engine = _engine(self.ask("/info"), self._version, self.endpoint)
         return self._engine
 
     @contextmanager
@@ -117,30 +128,21 @@ class Connection:
 
         Not by the SDK: it loses what came with the response's head, and can't close the sending half over TLS.
         """
-        version = self.api.api_version
+        prefix = self._prefix
         self._before()
         content = json.dumps(body).encode()
         head = (
-            f"POST /v{version}{path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
+            f"POST {prefix}{path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(content)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
         )
         stream = self._dial.stream()
         try:
-            stream.settimeout(self.api.timeout)
+            stream.settimeout(ANSWER_SECONDS)
             stream.sendall(head.encode("ascii") + content)
             return stream, _taken_over(stream)
         except BaseException:
             stream.close()
             raise
-
-    def post(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
-        """What the engine answers to a POST for which the SDK has no words; raises what it refuses it with."""
-        api = self.api
-        with api.post(f"{api.base_url}/v{api.api_version}{path}", json=body, timeout=api.timeout) as response:
-            if not response.ok:
-                raise troubles.refused(response.status_code, _sentence(response.content), f"asking it for {path}")
-            answer: Mapping[str, Any] = response.json()
-        return answer
 
     def follow(self, path: str, **query: str | int) -> Response:
         """A GET whose answer is read as it comes, for as long as it comes."""
@@ -148,7 +150,7 @@ class Connection:
         response = api.get(f"{api.base_url}/v{api.api_version}{path}", params=query, stream=True, timeout=(60, None))
         if not response.ok:
             with response:
-                raise troubles.refused(response.status_code, _sentence(response.content), "reading what it says")
+                raise troubles.refused(response.status_code, sentence(response.content), "reading what it says")
         return response
 
     def close(self) -> None:
@@ -156,9 +158,28 @@ class Connection:
         with self._lock:
             if self._client is not None:
                 self._client.close()
+            if self._asker is not None:
+                self._asker.close()
             if self._dialler is not None:
                 self._dialler.close()
-            self._client = None
+            self._client = self._asker = None
+            self._version = {}
+
+    @property
+    def _questions(self) -> Asker:
+        with self._lock:
+            if self._asker is None:
+                self._asker = Asker(self._dial, self._before)
+            return self._asker
+
+    @property
+    def _prefix(self) -> str:
+        """What each path begins with: the version of the API that both speak."""
+        with self._lock:
+            if not self._version:
+                with self.told("saying hello"):
+                    self._version = json.loads(self._questions.ask("GET", "/version", {}).content)
+            return f"/v{_agreed(self._version)}"
 
     @property
     def _dial(self) -> Dialler:
@@ -246,11 +267,4 @@ def _message(stream: socket.socket, fields: Mapping[str, str], rest: bytes) -> s
     length = min(int(fields.get("content-length", "0")), _HEAD_LIMIT)
     while len(rest) < length and (piece := stream.recv(4096)):
         rest += piece
-    return _sentence(rest)
-
-
-def _sentence(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return body.decode("utf-8", "replace").strip()
+    return sentence(rest)

@@ -84,7 +84,7 @@ class DockerDriver:
             if not standing:
                 return Health("unhealthy", "its container is gone")
             # Of two, it is the younger one that is waited for.
-            return container_health(self.connection, self.connection.api.inspect_container(standing[-1]["Id"]))
+            return container_health(self.connection, self.connection.ask(f"/containers/{standing[-1]['Id']}/json"))
 
     def adopt(self, scope: Scope, addresses: Sequence[Address]) -> None:
         with self.connection.told("adopting"):
@@ -137,7 +137,7 @@ class DockerDriver:
 
     def _published(self, container: str) -> str:
         """Where the running gateway is published, whatever the manifest says by now."""
-        told = self.connection.api.inspect_container(container)
+        told = self.connection.ask(f"/containers/{container}/json")
         return next(
             (
                 f"http://{'127.0.0.1' if one['HostIp'] in {'', '0.0.0.0'} else one['HostIp']}:{one['HostPort']}"  # noqa: S104 - read, not bound

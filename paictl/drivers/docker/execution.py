@@ -74,8 +74,16 @@ def begin(
 ) -> Running:
     """Start a command with its three streams connected; whoever calls closes the connection."""
     with connection.told(f"starting {argv[0]} in a container"):
-        made = connection.api.exec_create(
-            container_id, list(argv), stdin=True, user=user, environment=dict(environment or {})
+        made = connection.post(
+            f"/containers/{container_id}/exec",
+            {
+                "Cmd": list(argv),
+                "AttachStdin": True,
+                "AttachStdout": True,
+                "AttachStderr": True,
+                "User": user,
+                "Env": [f"{key}={value}" for key, value in (environment or {}).items()],
+            },
         )
         stream, arrived = connection.hijack(f"/exec/{made['Id']}/start", {"Tty": False, "Detach": False})
         return Running(stream, arrived, str(made["Id"]))
@@ -162,7 +170,7 @@ def _code(connection: Connection, exec_id: str) -> int:
     """The exit code; the engine knows it a moment after it closed the streams."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
-        told = connection.api.exec_inspect(exec_id)
+        told = connection.ask(f"/exec/{exec_id}/json")
         if not told["Running"] and told["ExitCode"] is not None:
             return int(told["ExitCode"])
         if time.monotonic() > deadline:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from paictl.errors import PaictlError, Refused, Unreachable
@@ -12,7 +13,7 @@ from paictl.events import Emit, Event
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["architecture", "described", "fetch", "fits", "listed", "refusal"]
+__all__ = ["architecture", "described", "fetch", "fits", "listed", "patiently", "refusal"]
 
 _LOOKS, _BETWEEN_SECONDS = 10, 0.2
 
@@ -65,15 +66,20 @@ def described(api: docker.APIClient, reference: str) -> Mapping[str, Any] | None
 
 
 def listed(api: docker.APIClient, name: str | None = None, **more: Any) -> list[dict[str, Any]]:
-    """The images that an engine has. One with containerd's store answers 404 while any of them is being removed: asked again."""
-    import docker.errors
+    """The images that an engine has."""
+    return patiently(lambda: [dict(one) for one in api.images(name, **more)])
 
+
+def patiently(look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A list of images. An engine with containerd's store answers 404 while any of them is being removed: asked again."""
     for _ in range(_LOOKS):
         try:
-            return [dict(one) for one in api.images(name, **more)]
-        except docker.errors.NotFound:
+            return look()
+        except Exception as error:
+            if getattr(getattr(error, "response", None), "status_code", 0) != HTTPStatus.NOT_FOUND:
+                raise
             time.sleep(_BETWEEN_SECONDS)
-    return [dict(one) for one in api.images(name, **more)]
+    return look()
 
 
 def architecture(api: docker.APIClient) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -85,8 +86,8 @@ class Services:
 def containers_of(connection: Connection, scope: Scope, service: str) -> list[dict[str, Any]]:
     """The containers of one service, oldest first."""
     wanted = {AGENT: scope.agent, TARGET: scope.target, KIND: "service", NAME: service}
-    filters = {"label": [f"{key}={value}" for key, value in wanted.items()]}
-    return sorted(connection.api.containers(all=True, filters=filters), key=lambda one: one["Created"])
+    filters = json.dumps({"label": [f"{key}={value}" for key, value in wanted.items()]})
+    return sorted(connection.ask("/containers/json", all=1, filters=filters), key=lambda one: one["Created"])
 
 
 def _standing(act: Act) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The SDK's client over our own sockets. Imported by ``connection`` when the first call is made, since the SDK costs 130 ms.
+"""The SDK's client over our own sockets. Imported by ``connection`` when something is to change, since the SDK costs 50 ms.
 
 One client serves all threads: requests keeps nothing between calls but its pool of connections, which has a lock.
 """
@@ -13,20 +13,20 @@ import requests
 import urllib3
 from docker.transport.basehttpadapter import BaseHTTPAdapter
 
+from paictl.drivers.docker.asking import ANSWER_SECONDS
 from paictl.drivers.docker.dialling import Dialler
 
 __all__ = ["Client"]
 
-_ANSWER_SECONDS = 60
 _KEPT_CONNECTIONS = 8
 
 
 class Client(docker.APIClient):
     """``docker.APIClient`` which asks ``before`` ahead of every call, and looks at nothing in the environment."""
 
-    def __init__(self, dialler: Dialler, before: Callable[[], None]) -> None:
+    def __init__(self, dialler: Dialler, before: Callable[[], None], version: str) -> None:
         # A version spares the constructor its own call; the address stands for "not TCP", and is replaced by the adapter.
-        super().__init__("http+unix:///engine", version="1.41", timeout=_ANSWER_SECONDS)
+        super().__init__("http+unix:///engine", version=version, timeout=ANSWER_SECONDS)
         self._before = before
         # What stands in the environment is for the web; a password from ~/.netrc would go along to the engine.
         self.trust_env = False
@@ -35,10 +35,6 @@ class Client(docker.APIClient):
     def send(self, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
         self._before()
         return super().send(request, **settings)
-
-    def speak(self, version: str) -> None:
-        """Use this version of the API from now on."""
-        self._version = version
 
 
 class _Connection(urllib3.connection.HTTPConnection):
@@ -53,7 +49,7 @@ class _Connection(urllib3.connection.HTTPConnection):
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
     def __init__(self, dialler: Dialler) -> None:
-        super().__init__("localhost", timeout=_ANSWER_SECONDS, maxsize=_KEPT_CONNECTIONS)
+        super().__init__("localhost", timeout=ANSWER_SECONDS, maxsize=_KEPT_CONNECTIONS)
         self._dialler = dialler
 
     def _new_conn(self) -> Any:

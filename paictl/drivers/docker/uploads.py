@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from paictl.drivers.docker.connection import Connection
+from paictl.drivers.docker.troubles import EngineError
 from paictl.errors import PaictlError
 from paictl.events import Emit, Event
 
@@ -166,16 +168,17 @@ def fetch_text(connection: Connection, container_id: str, path: str) -> str | No
 
 def stat(connection: Connection, container_id: str, path: str) -> tuple[int, int] | None:
     """Size in bytes and modification time in seconds of a file in a container, started or not; None when it is not there."""
-    api = connection.api
-    url = f"{api.base_url}/v{api.api_version}/containers/{container_id}/archive"
-    with connection.told(f"looking for {path} in a container"):
-        answer = api.head(url, params={"path": path}, timeout=api.timeout)
-        if answer.status_code == 404:
+    try:
+        with connection.told(f"looking for {path} in a container"):
+            head = connection.head(f"/containers/{container_id}/archive", path=path)
+    except EngineError as error:
+        if error.status != http.HTTPStatus.NOT_FOUND:
+            raise
+        with connection.told(f"looking for {path} in a container"):
             # So says the engine also of a container that is gone, of which this raises.
-            api.inspect_container(container_id)
-            return None
-        answer.raise_for_status()
-    told = json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
+            connection.ask(f"/containers/{container_id}/json")
+        return None
+    told = json.loads(base64.b64decode(head["X-Docker-Container-Path-Stat"]))
     return int(told["size"]), int(datetime.fromisoformat(told["mtime"]).timestamp())
 
 

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 from paictl.drivers.docker import ledger
+from paictl.drivers.docker.asking import Declined
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.containers import live
 from paictl.drivers.docker.health import container_health
@@ -35,7 +36,7 @@ from paictl.drivers.docker.naming import (
     short_name,
 )
 from paictl.drivers.docker.networks import live as live_network
-from paictl.drivers.docker.registries import listed as listed_images
+from paictl.drivers.docker.registries import patiently
 from paictl.drivers.docker.secrets import GENERATED, status
 from paictl.drivers.docker.services import CONFIG_KIND
 from paictl.drivers.docker.uploads import stamp, stat
@@ -252,8 +253,12 @@ class View:
 
 def look(connection: Connection, scope: Scope) -> View:
     """Read everything. Raises what the connection raises when a part can't be read."""
-    api = connection.api
-    listed, networks, volumes = api.containers(all=True), api.networks(), api.volumes()["Volumes"] or []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        # All images: a filter by name would leave out what else an image is called.
+        images = pool.submit(patiently, lambda: connection.ask("/images/json"))
+        kinds = ("/containers/json?all=1", "/networks", "/volumes")
+        listed, networks, told = pool.map(connection.ask, kinds)
+    volumes = told["Volumes"] or []
     # Only where something without our labels has a name of ours is there any reason to look what was adopted.
     strange = any(
         short_name(scope.agent, one["Name"]) and AGENT not in (one.get("Labels") or {}) for one in (*networks, *volumes)
@@ -266,8 +271,7 @@ def look(connection: Connection, scope: Scope) -> View:
     return View(
         connection,
         scope,
-        # All of them: a filter by name would leave out what else an image is called.
-        images=tuple(one for one in listed_images(api) if _names(one, scope.agent)),
+        images=tuple(one for one in images.result() if _names(one, scope.agent)),
         networks=tuple(networks),
         volumes=tuple(volumes),
         listed=tuple(listed),
@@ -278,11 +282,12 @@ def look(connection: Connection, scope: Scope) -> View:
 
 def _inspect(connection: Connection, container: str) -> dict[str, Any] | None:
     """None for one that is gone since it was listed."""
-    from docker.errors import NotFound
-
-    with suppress(NotFound):
-        return dict(connection.api.inspect_container(container))
-    return None
+    try:
+        return dict(connection.ask(f"/containers/{container}/json"))
+    except Declined as no:
+        if no.response.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        return None
 
 
 def _is_service(scope: Scope, container: Json) -> bool:
