@@ -85,7 +85,9 @@ class Session:
         """The driver itself; raises ``Unavailable`` for one that only renders."""
         from paictl.cli.drivers import driver_of
 
-        context = self.manifest.target_spec.context
+        target = self.manifest.target_spec
+        # A context of Kubernetes is none of Docker's.
+        context = target.context if target.driver == self.driver_name else None
         return driver_of(self.driver_name, self.scope, offline=self.call.flags.offline, context=context)
 
     @cached_property
