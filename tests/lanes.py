@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paictl.sandbox import namespaces
-from tests.docker import engine
+from tests.docker import engine, newer
 
 # pytest's last line, such as `2 failed, 31 passed, 1 skipped in 12.34s`.
 _COUNTS = re.compile(r"^=* ?((?:[0-9]+ [a-z]+(?:, )?)+) in [0-9.]+s")
@@ -77,6 +77,7 @@ PERSON = (
 HEAVY = (
     Lane("heavy", _pytest("heavy and not docker and not kubernetes", "-n", "2"), _lacks_sandbox),
     Lane("docker", _pytest("docker", "-n", "2"), _lacks_engine, _engine),
+    Lane("newer", (sys.executable, "-m", "tests.docker.newer"), newer.lacking),
     Lane("bench", (sys.executable, "-m", "bench", "--check")),
 )
 

@@ -17,7 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -74,10 +74,15 @@ def _pong(path: str) -> bool:
 class Engine:
     """A daemon below ``directory``: its data root stays when it stops, so that images need be built only once.
 
-    With ``megabytes`` its data root is a disk of that size, in memory, and gone when it stops.
+    With ``megabytes`` its data root is a disk of that size, in memory, and gone when it stops. ``programs`` are folders whose
+    dockerd and containerd are used instead of this machine's, and ``flags`` are that daemon's.
     """
 
-    def __init__(self, directory: Path, megabytes: int = 0) -> None:
+    def __init__(
+        self, directory: Path, megabytes: int = 0, programs: Sequence[Path] = (), flags: Sequence[str] = ()
+    ) -> None:
+        self._path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
+        self._flags = tuple(flags)
         self.directory = directory
         self.data = directory / "data"
         self._megabytes = megabytes
@@ -150,7 +155,7 @@ class Engine:
 
     def _serve(self) -> None:
         daemon = [
-            "dockerd",
+            *("env", f"PATH={self._path}", "dockerd", *self._flags),
             f"--host={self.host}",
             f"--data-root={self.data}",
             f"--pidfile={self._pidfile}",

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,15 +159,15 @@ def lease() -> Lease:
 
 
 @contextmanager
-def private(megabytes: int = 0) -> Iterator[Engine]:
+def private(megabytes: int = 0, programs: Sequence[Path] = (), flags: Sequence[str] = ()) -> Iterator[Engine]:
     """An engine for one test, empty and started, that is gone afterwards. ``lacking_own`` must be empty.
 
-    ``megabytes``: how large its disk is, when that is to be full at some point.
+    ``megabytes``: how large its disk is, when that is to be full at some point; the others as ``Engine`` takes them.
     """
     cache().mkdir(parents=True, exist_ok=True)
     _clear_private()
     # Not below a test's own folder: the path of a socket has at most 107 characters.
-    engine = Engine(Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=cache())), megabytes)
+    engine = Engine(Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=cache())), megabytes, programs, flags)
     with (engine.directory / "users.lock").open("a", encoding="ascii") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         try:

@@ -23,6 +23,8 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 AGENT = "compose-test"
+# Engines from 28 on give an internal network no router at all; older ones name one that is nobody's.
+NOWHERE = {"No route to host", "Network is unreachable"}
 PYTHON = "/opt/paictl/venv/bin/python"
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -208,15 +210,13 @@ def test_nothing_but_the_gateway_answers_in_the_agents_room(project: Project) ->
         for name, place in project.addresses("gateway").items()
         if place["NetworkID"] == room["NetworkID"]
     ]
-    forbidden = {room["Gateway"], *machine, *bridges, *others, *OUTSIDE, "fd00::1", "2606:4700:4700::1111"} - {
-        door,
-        "127.0.0.1",
-    }
+    elsewhere = {room["Gateway"], *machine, *bridges, *others, *OUTSIDE, "fd00::1", "2606:4700:4700::1111"}
+    forbidden = elsewhere - {door, "127.0.0.1", ""}
     places = [[host, port] for host in sorted(forbidden) for port in (22, 53, 443, 8080, project.port)]
-    servers = ["127.0.0.11", room["Gateway"], "8.8.8.8"]
+    servers = ["127.0.0.11", room["Gateway"] or "1.1.1.1", "8.8.8.8"]
     tried = project.tried("agent", {"places": [*places, [door, 8701]], "names": NAMES, "servers": servers})
     assert tried["connect"].pop(str([door, 8701])) == "connected"
-    unreached = {"No route to host", "Network is unreachable", "Cannot assign requested address"}
+    unreached = NOWHERE | {"Cannot assign requested address"}
     assert {place: said for place, said in tried["connect"].items() if said not in unreached} == {}
     assert [said for said, _ in tried["lookup"].values()] == [""] * len(NAMES)
     # No record came back; a byte would be the number of answers.
@@ -232,7 +232,7 @@ def test_a_lookup_that_can_not_succeed_fails_within_seconds(project: Project) ->
 def test_a_model_server_reaches_the_gateways_network_and_nothing_outside(service: str, project: Project) -> None:
     places = [[host, 443] for host in OUTSIDE]
     tried = project.tried(service, {"places": places, "names": NAMES})
-    assert {*tried["connect"].values()} == {"No route to host"}
+    assert {*tried["connect"].values()} <= NOWHERE
     assert [said for said, _ in tried["lookup"].values()] == [""] * len(NAMES)
     assert [*project.addresses(service)] == [f"to-{service}"]
 
