@@ -17,14 +17,16 @@ from paictl.drivers.docker.contents import Images, ModelFiles, Secrets
 from paictl.drivers.docker.execution import run
 from paictl.drivers.docker.health import container_health
 from paictl.drivers.docker.kind import HEALTHY, Act, Kind
-from paictl.drivers.docker.naming import DRIVER
+from paictl.drivers.docker.naming import DRIVER, FINGERPRINT
 from paictl.drivers.docker.networks import Networks
+from paictl.drivers.docker.peers import peers
 from paictl.drivers.docker.relay import relay
 from paictl.drivers.docker.resources import resources
 from paictl.drivers.docker.services import Services, containers_of
 from paictl.drivers.docker.view import look
 from paictl.drivers.docker.volumes import Volumes
-from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
+from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
+from paictl.engine.fingerprint import fingerprint
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.errors import PaictlError
 from paictl.events import Emit
@@ -83,13 +85,16 @@ class DockerDriver:
             standing = containers_of(self.connection, scope, resource.address.name)
             if not standing:
                 return Health("unhealthy", "its container is gone")
-            # Of two, it is the younger one that is waited for.
-            return container_health(self.connection, self.connection.ask(f"/containers/{standing[-1]['Id']}/json"))
+            # Of two, it is the one made from this that is waited for, else the younger one.
+            label = fingerprint(resource.spec)
+            made = [one for one in standing if one["Labels"].get(FINGERPRINT) == label] or standing
+            return container_health(self.connection, self.connection.ask(f"/containers/{made[-1]['Id']}/json"))
 
     def adopt(self, scope: Scope, addresses: Sequence[Address]) -> None:
         with self.connection.told("adopting"):
             standing = look(self.connection, scope).all()
-            handles = {str(one.address): one.handle for one in standing if one.address in addresses}
+            theirs = [one for one in standing if one.address in addresses and one.owner != "mine"]
+            handles = {str(one.address): one.handle for one in theirs}
             ledger.adopt(self.connection, scope, handles)
 
     def logs(self, scope: Scope, service: str, *, tail: int, follow: bool) -> Iterator[str]:

@@ -124,6 +124,8 @@ def _join(connection: Connection, container: str, network: str) -> None:
 
 
 def _remove(connection: Connection, network: str) -> None:
-    for member in _members(connection, network):
+    # The network's own list has, too, what a container that crashed in the wrong moment left of itself when it was removed.
+    left: Mapping[str, Any] = connection.api.inspect_network(network)["Containers"] or {}
+    for member in {*_members(connection, network), *left}:
         connection.api.disconnect_container_from_network(member, network, force=True)
     connection.api.remove_network(network)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
+from paictl.drivers.docker import limits
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.containers import Spec, config_volume, to_engine
+from paictl.drivers.docker.health import container_health
 from paictl.drivers.docker.kind import Act
 from paictl.drivers.docker.naming import (
     AGENT,
@@ -32,6 +36,10 @@ __all__ = ["CONFIG_KIND", "Services", "containers_of"]
 CONFIG_KIND = "config"
 """The kind, by its label, of the volumes that hold configurations: they come and go with their service."""
 
+_ANNOUNCING = threading.Lock()
+"""Where two go at once, one of them announces who stays."""
+
+_REMOVAL_SECONDS = 60
 _RUNS = frozenset({"running", "restarting"})
 
 
@@ -63,9 +71,10 @@ class Services:
         handle = act.step.observed.handle if act.step.observed else ""
         standing = _standing(act)
         going = [one for one in standing if handle in {"", one["Id"]}]
-        for one in standing:
-            if one not in going:
-                _announce(act, one["Id"])
+        with _ANNOUNCING:
+            for one in standing:
+                if one not in going and one["State"] == "running":
+                    _announce(act, one["Id"])
         for one in going:
             _end(act.connection, one)
         _sweep(act)
@@ -100,13 +109,20 @@ def _standing(act: Act) -> list[dict[str, Any]]:
 
 
 def _announce(act: Act, container: str) -> None:
-    """Have it found under the service's name, if it is not yet: so that there is always one that is."""
-    told = act.connection.api.inspect_container(container)
-    for network, place in told["NetworkSettings"]["Networks"].items():
-        if short_name(act.scope.agent, network) and act.name not in (place.get("Aliases") or ()):
+    """Have a healthy one found under the service's name, if it is not yet: so that there is always one that is."""
+    api = act.connection.api
+    told = api.inspect_container(container)
+    joined = told["NetworkSettings"]["Networks"]
+    nameless = [
+        network
+        for network, place in joined.items()
+        if short_name(act.scope.agent, network) and act.name not in (place.get("Aliases") or ())
+    ]
+    if nameless and container_health(act.connection, told).state == "healthy":
+        for network in nameless:
             # Names are given on joining only.
-            act.connection.api.disconnect_container_from_network(container, network)
-            act.connection.api.connect_container_to_network(container, network, aliases=[act.name])
+            api.disconnect_container_from_network(container, network)
+            api.connect_container_to_network(container, network, aliases=[act.name])
 
 
 def _give_volumes(act: Act, made: str) -> None:

@@ -21,6 +21,11 @@ _BYTES_PER_TOKEN = 4
 _DEFAULT_ANSWER = 256
 _ERROR_BYTES = 65536
 _TAIL = 8192
+# A kept connection was closed under us.
+_CLOSED = (httpx.RemoteProtocolError,)
+# One of our own servers ended, for a successor that has taken its place, say, with a question that it had not begun to answer.
+# Whoever is paid for answers is not asked twice.
+_CUT = (*_CLOSED, httpx.ReadError, httpx.WriteError)
 _TIMEOUT = httpx.Timeout(connect=10.0, read=600.0, write=60.0, pool=60.0)
 _PROBE_SECONDS = 2.0
 
@@ -117,7 +122,7 @@ class Upstreams:
         if key:
             headers["Authorization"] = f"Bearer {key.decode('ascii')}"
         try:
-            return await _post(client, path, payload, headers), key
+            return await _post(client, path, payload, headers, again=_CUT if route.local else _CLOSED), key
         except httpx.TimeoutException as error:
             raise ApiError(504, "model_timeout", f"the model {name!r} did not answer in time") from error
         except httpx.HTTPError as error:
@@ -132,12 +137,17 @@ class Upstreams:
 
 
 async def _post(
-    client: httpx.AsyncClient, path: str, payload: Mapping[str, Any], headers: Mapping[str, str]
+    client: httpx.AsyncClient,
+    path: str,
+    payload: Mapping[str, Any],
+    headers: Mapping[str, str],
+    *,
+    again: tuple[type[httpx.HTTPError], ...],
 ) -> httpx.Response:
     try:
         return await client.send(client.build_request("POST", path, json=payload, headers=headers), stream=True)
-    except httpx.RemoteProtocolError:
-        # A kept connection was closed under us before a byte of an answer: once more, on a new one.
+    except again:
+        # Before a byte of an answer: once more, on a new connection.
         return await client.send(client.build_request("POST", path, json=payload, headers=headers), stream=True)
 
 

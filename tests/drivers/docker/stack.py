@@ -53,6 +53,7 @@ class Stack:
 
     image: str
     agent: str = field(default_factory=lambda: f"t{secrets.token_hex(4)}")
+    opened: list[DockerDriver] = field(default_factory=list)
     say: dict[str, str] = field(default_factory=lambda: {"inner": "hello", "outer": "hello"})
 
     @property
@@ -60,8 +61,9 @@ class Stack:
         return Scope(self.agent, "here")
 
     def driver(self) -> DockerDriver:
-        """A connection of its own, as another process has."""
-        return DockerDriver()
+        """A connection of its own, as another process has; closed when the stack is cleared."""
+        self.opened.append(DockerDriver())
+        return self.opened[-1]
 
     @cached_property
     def api(self) -> docker.APIClient:
@@ -127,12 +129,18 @@ class Stack:
                 api.remove_container(one["Id"], force=True)
         for network in api.networks():
             if self._is_ours(network, network["Name"]):
+                # Old engines keep a place for a container that crashed while it was put there.
+                left: Any = api.inspect_network(network["Id"])
+                for place in left["Containers"] or ():
+                    api.disconnect_container_from_network(place, network["Id"], force=True)
                 api.remove_network(network["Id"])
         for volume in api.volumes()["Volumes"] or ():
             if self._is_ours(volume, volume["Name"]):
                 api.remove_volume(volume["Name"], force=True)
         for tag in self.leftovers():
             api.remove_image(tag, force=True)
+        for driver in self.opened:
+            driver.connection.close()
 
     def engine_name(self, name: str) -> str:
         return engine_name(self.agent, name)

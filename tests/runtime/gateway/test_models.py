@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,29 @@ def test_a_connection_that_the_server_closed_meanwhile_costs_nothing(start_gatew
         serving.start()
         with gateway.agent() as agent:
             assert [agent.post("/v1/chat/completions", json=ASK).status_code for _ in range(2)] == [200, 200]
+        serving.join(5)
+
+
+def test_a_server_of_ours_that_ends_with_a_question_it_has_not_begun_costs_nothing(start_gateway: StartGateway) -> None:
+    said = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gateway = start_gateway(models={"chat": local_model(f"http://127.0.0.1:{server.getsockname()[1]}/v1")})
+
+        def serve() -> None:
+            first, _ = server.accept()
+            # Closed like this, the connection is reset: so it is when a process ends with one that it had not accepted.
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            _read_request(first)
+            first.close()
+            second, _ = server.accept()
+            with second:
+                _read_request(second)
+                second.sendall(said)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with gateway.agent() as agent:
+            assert agent.post("/v1/chat/completions", json=ASK).status_code == 200
         serving.join(5)
 
 
