@@ -19,13 +19,12 @@ from paictl.drivers.docker.health import container_health
 from paictl.drivers.docker.kind import HEALTHY, Act, Kind
 from paictl.drivers.docker.naming import DRIVER, FINGERPRINT
 from paictl.drivers.docker.networks import Networks
-from paictl.drivers.docker.peers import peers
 from paictl.drivers.docker.relay import relay
 from paictl.drivers.docker.resources import resources
 from paictl.drivers.docker.services import Services, containers_of
 from paictl.drivers.docker.view import look
 from paictl.drivers.docker.volumes import Volumes
-from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
+from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.fingerprint import fingerprint
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.errors import PaictlError

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
-from paictl.drivers.docker import limits
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.containers import Spec, config_volume, to_engine
 from paictl.drivers.docker.health import container_health
@@ -39,7 +37,6 @@ CONFIG_KIND = "config"
 _ANNOUNCING = threading.Lock()
 """Where two go at once, one of them announces who stays."""
 
-_REMOVAL_SECONDS = 60
 _RUNS = frozenset({"running", "restarting"})
 
 
