@@ -99,7 +99,7 @@ class Reconciler(Setting):
         """What stands at desired addresses and is not ours."""
         wanted = {resource.address for resource in compile_().resources}
         resources = self.driver.observe(self.scope).resources
-        ours = {observed.address for observed in resources if observed.owner == "mine"}
+        ours = {observed.address for observed in resources if observed.owner == "mine" and not observed.remnant}
         return tuple(one for one in resources if one.owner != "mine" and one.address in wanted - ours)
 
     def adopt(

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
+from paictl.drivers.docker.driver import DockerDriver
 from paictl.engine.intent import Options
 from paictl.engine.model import Probe, Resource
 from paictl.engine.outcome import Applied, ResourceStatus
@@ -26,16 +28,22 @@ __all__ = ["Desk", "made_desk"]
 
 @dataclass
 class Desk:
-    """Each call is another process's: a driver and a connection of its own."""
+    """Everything is done through one driver, which the stack closes at the end."""
 
     stack: Stack
     state: Path
+    driver: DockerDriver
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def api(self) -> docker.APIClient:
+        """For what somebody does there by hand."""
+        return self.driver.connection.api
 
     def reconciler(self) -> Reconciler:
         return Reconciler(
             scope=self.stack.scope,
-            driver=self.stack.driver(),
+            driver=self.driver,
             state_dir=self.state,
             secrets=self.stack.secrets,
             who="alice",
@@ -71,7 +79,7 @@ class Desk:
         return f"{self.stack.agent}-{service}-{number}"
 
     def inspect(self, service: str = "inner", number: int = 1) -> dict[str, Any]:
-        found: dict[str, Any] = self.stack.driver().connection.api.inspect_container(self.container(service, number))
+        found: dict[str, Any] = self.api.inspect_container(self.container(service, number))
         return found
 
 
@@ -80,4 +88,4 @@ def made_desk(engine: Reached, folder: Path, image: str = "") -> Iterator[Desk]:
     """A desk of its own whose agent is gone afterwards; DOCKER_HOST names the engine."""
     with pytest.MonkeyPatch.context() as environment, made_stack(image or stock.base(engine.api)) as stack:
         environment.setenv("DOCKER_HOST", engine.host)
-        yield Desk(stack, folder / "state")
+        yield Desk(stack, folder / "state", stack.driver())

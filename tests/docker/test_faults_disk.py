@@ -78,13 +78,13 @@ def test_an_apply_on_a_full_disk_says_so_and_the_next_one_goes_on_from_there(
     desk.apply(wanted)
     assert desk.plan(wanted) == ""
     assert desk.reconciler().status().ready
-    assert list(desk.stack.driver().logs(desk.stack.scope, "outer", tail=1, follow=False)) == ['{"say": "hello"}']
+    assert list(desk.driver.logs(desk.stack.scope, "outer", tail=1, follow=False)) == ['{"say": "hello"}']
 
 
 def test_a_model_file_that_does_not_fit_is_not_taken_for_one_and_comes_whole_when_there_is_room(
     desk: Desk, private_engine: Engine, tmp_path: Path
 ) -> None:
-    connection, volume = desk.stack.driver().connection, desk.stack.engine_name("models")
+    connection, volume = desk.driver.connection, desk.stack.engine_name("models")
     source = tmp_path / "model.gguf"
     source.write_bytes(os.urandom(4 << 20))
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()

@@ -42,7 +42,7 @@ def test_one_that_crashes_at_once_is_told_with_its_last_words_long_before_the_ti
     assert "create service/inner failed" in error.summary
     assert "giving up" in error.summary
     assert "paictl status" in error.help
-    assert not desk.stack.driver().connection.api.containers(all=True, filters={"name": [desk.container("outer")]})
+    assert not desk.api.containers(all=True, filters={"name": [desk.container("outer")]})
     desk.apply([*desk.alone(), desk.stack.service("outer", "service/inner")])
     assert desk.reconciler().status().ready
 
@@ -81,7 +81,7 @@ def test_one_that_gets_ill_later_is_seen_with_its_log_and_mended_by_an_apply_onc
     ailing = _script("trap exit TERM; touch /tmp/ready; echo all well; while sleep 0.1; do :; done")
     resources = desk.alone(timeout=5.0, command=ailing, healthcheck=check)
     desk.apply(resources)
-    api = desk.stack.driver().connection.api
+    api = desk.api
     sicken = api.exec_create(desk.container(), ["touch", "/tmp/ill"])["Id"]
     api.exec_start(sicken)
     until(lambda: desk.inspect()["State"]["Health"]["Status"] == "unhealthy", "the engine sees it")
@@ -110,7 +110,7 @@ def test_one_that_once_crashed_a_few_times_may_crash_again_without_being_given_u
     patient = _script("trap exit TERM; touch /tmp/ready; while sleep 0.1; do :; done")
     resources = desk.alone(command=patient)
     desk.apply(resources)
-    api = desk.stack.driver().connection.api
+    api = desk.api
     for count in (1, 2, 3):
         began = desk.inspect()["State"]["StartedAt"]
         api.exec_start(api.exec_create(desk.container(), ["sh", "-c", "kill -9 -1"])["Id"])

@@ -45,7 +45,7 @@ def _ids(api: docker.APIClient, name: str) -> set[str]:
 
 @pytest.mark.promise(13)
 def test_a_network_of_our_name_that_is_not_ours_is_refused_shown_adopted_and_used(desk: Desk) -> None:
-    api, name = desk.stack.driver().connection.api, desk.stack.engine_name("inside")
+    api, name = desk.api, desk.stack.engine_name("inside")
     theirs = _network(api, name)
     resources = desk.alone()
     error, _ = desk.refused(resources, Refused)
@@ -65,7 +65,7 @@ def test_a_network_of_our_name_that_is_not_ours_is_refused_shown_adopted_and_use
 
 @pytest.mark.promise(13)
 def test_of_two_networks_of_one_name_ours_is_meant_and_the_other_is_never_touched(desk: Desk) -> None:
-    api, name = desk.stack.driver().connection.api, desk.stack.engine_name("inside")
+    api, name = desk.api, desk.stack.engine_name("inside")
     resources = desk.alone()
     desk.apply(resources)
     [ours] = _ids(api, name)
@@ -80,7 +80,7 @@ def test_of_two_networks_of_one_name_ours_is_meant_and_the_other_is_never_touche
     assert ours not in {one["NetworkID"] for one in _places(api, stranger).values()}
     # This engine starts no container on a network whose name another has, too.
     desk.stack.say["inner"] = "something else"
-    if desk.stack.driver().connection.engine().version.startswith("20."):
+    if desk.driver.connection.engine().version.startswith("20."):
         error, told = desk.refused(desk.alone(), PartlyApplied)
         assert f"network {name} is ambiguous (2 matches found on name)" in error.summary
         assert "remove the one without paictl's labels" in told
@@ -94,7 +94,7 @@ def _places(api: docker.APIClient, container: str) -> dict[str, Any]:
 
 
 def test_a_second_network_of_ours_goes_and_whoever_was_on_it_is_on_the_first(desk: Desk) -> None:
-    api, name = desk.stack.driver().connection.api, desk.stack.engine_name("inside")
+    api, name = desk.api, desk.stack.engine_name("inside")
     resources = desk.alone()
     desk.apply(resources)
     [first] = _ids(api, name)
@@ -110,10 +110,10 @@ def test_a_second_network_of_ours_goes_and_whoever_was_on_it_is_on_the_first(des
 
 @pytest.mark.promise(13)
 def test_one_that_another_makes_at_the_same_moment_is_left_to_them(desk: Desk) -> None:
-    api, name = desk.stack.driver().connection.api, desk.stack.engine_name("inside")
+    api, name = desk.api, desk.stack.engine_name("inside")
     plan = desk.reconciler().plan(wanting(desk.alone()))
     theirs = _network(api, name)
     [step] = [one for one in plan.steps if one.address.kind == "network"]
     with pytest.raises(Refused, match=f"there is a network {name} \\({theirs[:12]}\\) that is not paictl's"):
-        desk.stack.driver().act(step, secrets=desk.stack.secrets, emit=ignore)
+        desk.driver.act(step, secrets=desk.stack.secrets, emit=ignore)
     assert _ids(api, name) == {theirs}

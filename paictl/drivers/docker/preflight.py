@@ -36,6 +36,12 @@ def check(connection: Connection, blueprint: Blueprint, observation: Observation
 def _engine(engine: Engine) -> None:
     if engine.os != "linux":
         raise Refused(f"the engine {engine.name} runs {engine.os} containers", help="paictl needs one for Linux.")
+    if "userns" in engine.security:
+        # The engine mounts a tmpfs volume by the machine's own numbers, and has remapped those of the containers.
+        raise Refused(
+            f"the engine {engine.name} remaps users (userns-remap), and so no container could read its secrets",
+            help="Start it without `userns-remap`, or name another engine with `context` on the target.",
+        )
 
 
 def _names(observation: Observation) -> None:

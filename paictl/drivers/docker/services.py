@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
+from paictl.drivers.docker import limits
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.containers import Spec, config_volume, to_engine
 from paictl.drivers.docker.health import container_health
@@ -37,6 +39,7 @@ CONFIG_KIND = "config"
 _ANNOUNCING = threading.Lock()
 """Where two go at once, one of them announces who stays."""
 
+_REMOVAL_SECONDS = 60
 _RUNS = frozenset({"running", "restarting"})
 
 
@@ -57,7 +60,9 @@ class Services:
         # While another serves, nobody is to find this one: it is given the service's name when the other goes.
         aliases = [] if any(one["State"] in _RUNS for one in others) else [act.text("alias")]
         body, name = to_engine(spec, act.labels(number), aliases), container_name(act.scope.agent, act.name, number)
-        made = api.create_container_from_config(body, name)["Id"]  # type: ignore[no-untyped-call] # so its types leave it
+        answer = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call] # so its types leave it
+        limits.tell(act, answer)
+        made = answer["Id"]
         for network in spec["networks"][1:]:
             api.connect_container_to_network(made, engine_name(act.scope.agent, network), aliases=aliases)
         _give_volumes(act, made)
@@ -156,7 +161,22 @@ def _end(connection: Connection, container: Mapping[str, Any]) -> None:
     if container["State"] in _RUNS | {"paused"}:
         # Without a number: the grace that the container itself was made with.
         connection.api.stop(container["Id"])
-    connection.api.remove_container(container["Id"], force=True)
+    _removed(connection, container["Id"])
+
+
+def _removed(connection: Connection, container: str) -> None:
+    from docker.errors import APIError, NotFound
+
+    try:
+        connection.api.remove_container(container, force=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:
+            raise
+        # Somebody, or a paictl that was killed meanwhile, has the engine remove it already: its name is free once it has.
+        with suppress(NotFound):
+            connection.api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
 
 
 def _taken(act: Act, others: list[dict[str, Any]], number: int) -> bool:

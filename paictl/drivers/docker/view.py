@@ -16,6 +16,7 @@ from paictl.drivers.docker.asking import Declined
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.containers import live
 from paictl.drivers.docker.health import container_health
+from paictl.drivers.docker.limits import comparable
 from paictl.drivers.docker.naming import (
     AGENT,
     CONFIG,
@@ -161,7 +162,7 @@ class View:
         standing, seen = set(names), set()
         for name, one in sorted(zip(names, self.containers, strict=True), key=lambda each: str(each[1]["Created"])):
             marks = one["Config"].get("Labels") or {}
-            spec = live(one, self.scope.agent, self.image_ids)
+            spec = comparable(self.connection, live(one, self.scope.agent, self.image_ids))
             if names.count(name) > 1:
                 # One of two is to take over: it has the service's name from the moment the other goes.
                 spec.pop("alias", None)
