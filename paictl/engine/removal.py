@@ -28,7 +28,10 @@ class Removal:
 def retire(
     retired: Sequence[tuple[Address, Observed]], desired: Mapping[Address, Resource], steps: Sequence[Step]
 ) -> Removal:
-    """Of two that stand at one address, remove the old one, after its successor and whoever was on the way to that."""
+    """Of two that stand at one address, remove the old one: after its successor and whoever was on the way to that.
+
+    Who stood on it and goes as well goes first.
+    """
     removal = Removal()
     users: dict[Address, list[str]] = {address: [] for address, _ in retired}
     making = {step.address: step.id for step in steps}
@@ -36,6 +39,12 @@ def retire(
         for need in resource.depends_on:
             if need in users and resource.address in making:
                 users[need].append(making[resource.address])
+    going = [(address, observed) for address, observed in retired if not holds_data(observed, None)]
+    place = {address: number for number, address in enumerate(_made_in_order(going))}
+    for address, observed in going:
+        for need in observed.depends_on:
+            if need in place and place[need] < place[address]:
+                users[need].append(step_id("delete", address, observed.instance))
     for address, observed in retired:
         if holds_data(observed, None):
             removal.kept.append(address)
@@ -74,6 +83,13 @@ def prune(
         for need in _others(edges[address], address, dependents):
             dependents[need].extend(made)
     return removal
+
+
+def _made_in_order(standing: Sequence[tuple[Address, Observed]]) -> list[Address]:
+    edges: dict[Address, list[Address]] = {address: [] for address, _ in standing}
+    for address, observed in standing:
+        edges[address] += observed.depends_on
+    return in_order(edges, break_cycles=True)
 
 
 def _others(needs: Sequence[Address], address: Address, known: Mapping[Address, object]) -> Iterator[Address]:
