@@ -91,12 +91,16 @@ def service(name: str, command: Sequence[str] = IDLE, *, uid: int = 1000, public
 
 @dataclass
 class Small:
-    """One such agent, and a person's desk. ``services`` may be changed between one apply and the next."""
+    """One such agent, and a person's desk. ``services``, and the ``uid`` of the door, may be changed between two applies.
+
+    The door has the published port, the data and the secrets, and reaches those that reach nobody.
+    """
 
     api: docker.APIClient
     keeper: str
     state: Path
     port: int
+    uid: int = 1000
     services: dict[str, Service] = field(default_factory=dict)
     agent: str = field(default_factory=lambda: f"t{secrets.token_hex(4)}")
     events: list[Event] = field(default_factory=list)
@@ -108,6 +112,7 @@ class Small:
     def blueprint(self) -> Blueprint:
         door = service(
             "door",
+            uid=self.uid,
             public=self.port,
             volumes=(Volume("door", "/data"),),
             secrets=("token", "api"),

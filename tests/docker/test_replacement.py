@@ -120,11 +120,11 @@ def _asking(small: Small) -> Iterator[Asked]:
     asking = threading.Thread(target=ask)
     asking.start()
     other = small.stack.driver().connection
-    until(lambda: run(other, door, ["test", "-e", "/tmp/begun"]).code == 0, "it asks")  # noqa: S108 - the container's
+    until(lambda: run(other, door, ["test", "-e", "/tmp/begun"]).code == 0, "it asks")
     try:
         yield asked
     finally:
-        run(other, door, ["touch", "/tmp/enough"])  # noqa: S108 - the container's
+        run(other, door, ["touch", "/tmp/enough"])
         asking.join(30)
 
 
