@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.types import Mount
 
+from paictl.blueprint.types import Blueprint, RuntimePin, Volume
 from paictl.drivers.docker.execution import run
 from paictl.drivers.docker.uploads import put_text
 from paictl.engine.fingerprint import fingerprint
 from paictl.engine.model import Resource, Step
 from paictl.errors import Refused
 from paictl.events import ignore
+from paictl.render.docker import files as docker_files
+from tests.docker import stock
+from tests.docker.compose import compose_command
 from tests.docker.conftest import Reached
+from tests.docker.small import service
 from tests.drivers.docker.stack import Stack, made_stack
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -105,3 +116,52 @@ def test_a_volume_with_data_is_not_made_anew_for_other_options(stack: Stack) -> 
         make(stack, other)
     make_all(stack)
     assert said(stack, "cat /data/diary") == "kept"
+
+
+def _compose_project(engine: Reached, folder: Path) -> tuple[Blueprint, Callable[..., str]]:
+    """A rendered folder whose image is built from what the rendered Dockerfile says of directories, and what runs Compose there."""
+    agent = f"t{secrets.token_hex(4)}"
+    store = service("store", uid=1234, public=free_port(), volumes=(Volume("store-data", "/data"),))
+    store = replace(store, upstream=replace(store.upstream, reference=stock.base(engine.api)))  # type: ignore[type-var] # it is others'
+    blueprint = Blueprint(agent, "alice", "here", RuntimePin("0", "0" * 64), (store,))
+    for path, text in docker_files(blueprint).items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    written = (folder / "image" / "Dockerfile").read_text(encoding="utf-8")
+    [made] = re.findall(r"(install -d -o .*?)\n+ENV", written, re.DOTALL)
+    lines = (f"FROM {stock.base(engine.api)}", f"RUN {made}", "USER 65532:65532", 'ENTRYPOINT ["python3"]')
+    (folder / "image" / "Dockerfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def compose(*arguments: str) -> str:
+        command = [*compose_command(engine.host), *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return blueprint, compose
+
+
+def test_compose_alone_gives_a_new_volume_to_its_service_and_alters_none_that_holds_something(
+    engine: Reached, tmp_path: Path
+) -> None:
+    blueprint, compose = _compose_project(engine, tmp_path)
+    look = ("exec", "-T", "store", "sh", "-c")
+    try:
+        compose("up", "--build", "--detach", "--wait")
+        assert compose(*look, "stat -c %u:%g /data; echo kept >/data/diary; chmod 0710 /data") == "1234:1234\n"
+        compose("down", "--timeout", "1")
+        host = engine.api.create_host_config(mounts=[Mount("/it", f"{blueprint.agent}_store-data")])
+        image, marks = stock.base(engine.api), {"paictl.test": blueprint.agent}
+        by_hand = engine.api.create_container(image, ["chown", "4321", "/it"], host_config=host, labels=marks)["Id"]
+        engine.api.start(by_hand)
+        engine.api.wait(by_hand)
+        engine.api.remove_container(by_hand)
+        compose("up", "--detach", "--wait")
+        assert compose(*look, "stat -c %u:%g:%a /data; id -u") == "4321:1234:710\n1234\n"
+        hardened = engine.api.inspect_container(f"{blueprint.agent}-folders-1")
+        assert hardened["Config"]["User"] == "65532:65532"
+        assert hardened["HostConfig"]["CapDrop"] == ["ALL"]
+        assert not hardened["HostConfig"]["CapAdd"]
+    finally:
+        compose("down", "--volumes", "--rmi", "local", "--timeout", "1")
