@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service, ServiceRole
 from paictl.render.containers import (
@@ -25,7 +26,10 @@ from paictl.render.containers import (
 from paictl.render.environment import environment, quoted
 from paictl.render.wiring import by_names, configuration
 
-__all__ = ["files"]
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["files", "project"]
 
 # What a service may use when the blueprint sets no bound: agent and gateway together are promised at most 250 MB idle.
 _DEFAULT_MEMORY = "1g"
@@ -74,22 +78,30 @@ class _Volume:
 
 def files(blueprint: Blueprint) -> Mapping[str, str]:
     """Path -> text of everything that `docker compose up --build` needs but the secrets' values."""
-    folders = model_folders(blueprint)
-    configured = [service for service in blueprint.services if service.config.path]
-    templates = environment()
-    templates.filters["literal"] = _literal
-    context = _context(blueprint)
+    templates, context = _templates(), _context(blueprint)
     found = {
-        "compose.yaml": templates.get_template("docker/compose.yaml.j2").render(context),
+        **project(blueprint),
         "README.md": templates.get_template("docker/README.md.j2").render(context),
         ".gitignore": _SECRET_NAMES_STAY_OUT,
     }
     if blueprint.secrets:
         found[".env.example"] = templates.get_template("docker/env.j2").render(context)
-    if folders:
+    if model_folders(blueprint):
         found["weights.json"] = listing(blueprint.weights)
-    found |= {service.config.path: _configuration(blueprint, service) for service in configured}
     return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
+
+
+def project(blueprint: Blueprint) -> dict[str, str]:
+    """The compose.yaml and the services' configurations, which are all that says what is to stand."""
+    written = _templates().get_template("docker/compose.yaml.j2").render(_context(blueprint))
+    configured = [service for service in blueprint.services if service.config.path]
+    return {"compose.yaml": written} | {one.config.path: _configuration(blueprint, one) for one in configured}
+
+
+def _templates() -> jinja2.Environment:
+    made = environment()
+    made.filters["literal"] = _literal
+    return made
 
 
 def _context(blueprint: Blueprint) -> Mapping[str, object]:
@@ -157,8 +169,10 @@ def _scratch(service: Service) -> tuple[str, ...]:
 
 
 def _owned_by(uid: int, path: str) -> str:
-    """A place on tmpfs. With an owner: runc before 1.1.8 lets the mode of a directory that exists win over what is asked for,
-    and a directory that the image lacks exists, with 0755, from a container's second start on.
+    """A place on tmpfs, with an owner.
+
+    For runc before 1.1.8 lets the mode of a directory that exists win over what is asked for, and a directory that the image
+    lacks exists, with 0755, from a container's second start on.
     """
     return f"{path}:uid={uid},gid={uid},{_SCRATCH}"
 

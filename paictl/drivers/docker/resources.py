@@ -39,7 +39,7 @@ def resources(blueprint: Blueprint) -> list[Resource]:
 class _Graph:
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        self.files = docker.files(blueprint)
+        self.files = docker.project(blueprint)
         self.file = compose.parse(self.files["compose.yaml"])
         self.runtime = self.address("image", "runtime")
 
