@@ -117,7 +117,9 @@ class Connection:
         try:
             yield
         except Exception as error:
-            complaint = self._dialler.complaint() if self._dialler else ""
+            # What an engine answered came over a connection that stands.
+            broken = isinstance(error, OSError) and getattr(error, "response", None) is None
+            complaint = self._dialler.complaint(broken=broken) if self._dialler else ""
             told = troubles.told_as(error, what, self._dialler.endpoint.address if self._dialler else "", complaint)
             if told is None or told is error:
                 raise

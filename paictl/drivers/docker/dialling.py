@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
 from dataclasses import dataclass, field
 from typing import IO
@@ -25,6 +26,7 @@ __all__ = ["Dialler"]
 
 _CONNECT_SECONDS = 10.0
 _END_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 2.0
 
 
 @dataclass
@@ -47,6 +49,14 @@ class _Ssh:
                 if process.poll() is not None:
                     self.running.remove((process, errors))
                     self._hear(process, errors)
+
+    def await_end(self) -> None:
+        """One whose connection is broken ends a moment later, having said why."""
+        with self.lock:
+            running = [process for process, _ in self.running]
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while running and all(process.poll() is None for process in running) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def end(self) -> None:
         with self.lock:
@@ -88,8 +98,10 @@ class Dialler:
             return plain
         return tunnel(plain, self._context(), self._parts.hostname or "")
 
-    def complaint(self) -> str:
-        """The last thing that an ssh which failed said about why; empty otherwise."""
+    def complaint(self, *, broken: bool) -> str:
+        """The last thing that an ssh which failed said about why; empty otherwise. ``broken``: a connection was, just now."""
+        if broken:
+            self._ssh.await_end()
         self._ssh.collect()
         return self._ssh.said
 
