@@ -16,6 +16,7 @@ from pathlib import Path
 
 import docker
 
+from paictl.drivers.docker import images
 from tests.waiting import until
 
 __all__ = ["Registry", "image_file", "program", "served"]
@@ -49,6 +50,13 @@ class Registry:
         assert not [line for line in lines if "error" in line], lines
         self.api.remove_image(reference)
         return reference
+
+    def forget(self) -> None:
+        """Take every name that is of this registry off the engine, and the images that have no other."""
+        for one in self.api.images():
+            for name in (*(one["RepoTags"] or ()), *(one["RepoDigests"] or ())):
+                if name.startswith(f"{self.host}/") and not name.endswith("<none>"):
+                    images.remove(self.api, name)
 
 
 def image_file(reference: str, content: str, architecture: str) -> bytes:

@@ -25,10 +25,7 @@ def registry(engine: Reached, tmp_path: Path) -> Iterator[Registry]:
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     with served(engine.api, tmp_path / "registry") as running:
         yield running
-        for one in engine.api.images():
-            for name in (*(one["RepoTags"] or ()), *(one["RepoDigests"] or ())):
-                if name.startswith(f"{running.host}/") and not name.endswith("<none>"):
-                    images.remove(engine.api, name)
+        running.forget()
 
 
 @pytest.fixture

@@ -38,10 +38,10 @@ class World:
 
     api: docker.APIClient
     blueprint: Blueprint
-    offline: bool = False
+    driver: DockerDriver
 
     def check(self, observation: Observation = _NOTHING) -> None:
-        DockerDriver(offline=self.offline).preflight(self.blueprint, observation)
+        self.driver.preflight(self.blueprint, observation)
 
     def refused(self, observation: Observation = _NOTHING) -> Refused:
         before = self.things()
@@ -66,7 +66,7 @@ class World:
 
 
 @pytest.fixture
-def world(engine: Reached, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(engine: Reached, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     port = free_port()
     services = tuple(
@@ -75,9 +75,13 @@ def world(engine: Reached, monkeypatch: pytest.MonkeyPatch) -> World:
     )
     base = stock.base(engine.api)
     agent = f"pre{uuid.uuid4().hex[:8]}"
-    return World(
-        engine.api, replace(QUICKSTART, agent=agent, services=services, base=base, runtime=runtime_pin(), weights=())
+    driver = DockerDriver()
+    yield World(
+        engine.api,
+        replace(QUICKSTART, agent=agent, services=services, base=base, runtime=runtime_pin(), weights=()),
+        driver,
     )
+    driver.connection.close()
 
 
 @pytest.fixture
@@ -87,6 +91,7 @@ def registry(engine: Reached, tmp_path: Path) -> Iterator[Registry]:
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     with served(engine.api, tmp_path / "registry") as running:
         yield running
+        running.forget()
 
 
 @contextmanager
@@ -176,7 +181,7 @@ def test_an_image_that_nobody_has_is_told_before_anything_is_made(
     other = "arm64" if here == "amd64" else "amd64"
     world.with_image(registry.push("foreign:1", "foreign", other))
     assert f"is for linux/{other}, and this engine runs linux/{here}" in world.refused().summary
-    world.offline = True
+    world.driver.offline = True
     world.with_image(pushed)
     assert "--offline forbids to fetch" in world.refused().summary
 
@@ -191,13 +196,13 @@ def test_a_runtime_that_nobody_has_points_to_the_lock_unless_its_image_stands(wo
 
 
 def test_a_second_network_of_a_name_of_ours_is_told_with_its_id(world: World) -> None:
-    driver, scope = DockerDriver(), Scope(world.blueprint.agent, world.blueprint.target)
+    scope = Scope(world.blueprint.agent, world.blueprint.target)
     address = Address(scope.target, "docker", "network", "door")
     both = (Observed(address, "mine", {}, handle="a" * 64), Observed(address, "unlabelled", {}, handle="b" * 64))
     refused = world.refused(Observation(both))
     assert "there is a second network/door, bbbbbbbbbbbb, that is not paictl's" in refused.summary
     assert "docker network inspect bbbbbbbbbbbb" in refused.help
-    assert driver.observe(scope).resources == ()
+    assert world.driver.observe(scope).resources == ()
 
 
 def test_more_memory_than_the_machine_has_points_to_fit(world: World) -> None:
