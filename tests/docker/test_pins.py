@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import uuid
@@ -155,7 +156,8 @@ def test_what_we_pulled_goes_with_our_name_and_what_was_there_before_stays(engin
         images.remove(api, f"{alias}:{number}")
     assert not images.present(api, ours)
     assert images.present(api, theirs)
-    assert not [tag for one in api.images() for tag in one["RepoTags"] or () if "paictl-pulled" in tag]
+    mark = f"paictl-pulled:{hashlib.sha256(ours.encode()).hexdigest()[:12]}"
+    assert not [one for one in api.images() if mark in (one["RepoTags"] or ())]
     images.remove(api, theirs)
 
 
