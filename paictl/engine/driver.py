@@ -11,7 +11,7 @@ from paictl.blueprint.types import Blueprint, Wiring
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.events import Emit
 
-__all__ = ["Driver", "Holder", "Reach", "RoomResult", "Scope", "SecretReader"]
+__all__ = ["Driver", "Holder", "Peer", "Reach", "RoomResult", "Scope", "SecretReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,18 @@ class Reach:
 
     url: str
     token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Something that a room could come to see on the networks of its target: every name and address that it has there.
+
+    ``name`` is a service of the blueprint, or what people call it: ``the machine``.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,10 @@ class Driver(Protocol):
 
     def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
         """The addresses of all endpoints as that service sees them: its own to listen on, the others to connect to."""
+        ...
+
+    def peers(self, blueprint: Blueprint) -> Sequence[Peer]:
+        """What stands on the networks of the running services, as it is now; nothing where rooms have no network at all."""
         ...
 
     def reach(self, blueprint: Blueprint) -> Reach:

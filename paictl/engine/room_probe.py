@@ -3,28 +3,38 @@
 ``verify`` sends this file's text to the interpreter in the room on standard input, with one JSON argument::
 
     {"addresses": [[HOST, PORT], …], "names": [NAME, …], "paths": [PATH, …], "writable": [PATH, …],
-     "doors": [PATH, …], "needles": [{"name", "length", "base", "rolling", "salt", "sha256"}, …]}
+     "doors": [DOOR, …], "strangers": [DOOR, …],
+     "needles": [{"name", "length", "alphabet", "base", "rolling", "salt", "sha256"}, …]}
 
-A needle is a secret that must not be found here. Its value is not told: windows of its length are compared by a rolling
-hash first and by a salted SHA-256 then, so that looking for a secret does not bring it into the room.
+A door is the path of a socket or ``tcp:HOST:PORT``. A stranger's is not meant for this room: of it the answer is the status
+that it gives to whoever says no more than hello.
+
+A needle is a secret that must not be found here. Its value is not told: where there are enough characters of its ``alphabet``
+in a row, windows of its length are compared by a rolling hash first and by a salted SHA-256 then, so that looking for a secret
+does not bring it into the room.
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
+import re
 import socket
 import stat
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 MODULUS = (1 << 61) - 1
 # A container's room says `No route to host` after three seconds; only what is silent for longer has left.
 _SECONDS = 4.0
+# Most attempts wait for a silence to end.
+_AT_ONCE = 32
 _MAX_FILE = 8 << 20
-_MAX_TOTAL = 64 << 20
+_MAX_TOTAL = 256 << 20
 # Read-only software that the room needs to run, identical for everybody: no secret of the person's can be in it.
 _SOFTWARE = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/proc", "/sys", "/dev")
 
@@ -49,6 +59,37 @@ def lookup(name: str) -> str:
         return str(socket.getaddrinfo(name, 443)[0][4][0])
     except OSError:
         return ""
+
+
+def opens(door: str) -> bool:
+    """Whether somebody answers there."""
+    if door.startswith("tcp:"):
+        host, _, port = door.removeprefix("tcp:").rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), _SECONDS).close()
+        except OSError:
+            return False
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
+        attempt.settimeout(_SECONDS)
+        try:
+            attempt.connect(door)
+        except OSError:
+            return False
+    return True
+
+
+def greets(door: str) -> str:
+    """What an HTTP server says to a request without any credential: its status, or what stopped the request."""
+    host, _, port = door.removeprefix("tcp:").rpartition(":")
+    attempt = http.client.HTTPConnection(host, int(port), timeout=_SECONDS)
+    try:
+        attempt.request("GET", "/")
+        return f"HTTP {attempt.getresponse().status}"
+    except (OSError, http.client.HTTPException) as error:
+        return getattr(error, "strerror", None) or type(error).__name__
+    finally:
+        attempt.close()
 
 
 def reads(path: str) -> bool:
@@ -115,9 +156,13 @@ def haystacks() -> Iterator[tuple[str, bytes]]:
 
 def contains(content: bytes, needle: dict[str, Any]) -> bool:
     """Whether the needle stands anywhere in the content (Karp and Rabin 1987, then SHA-256 to be sure)."""
+    # What is not text is passed over at once: hashing each byte of a model file would take a minute.
+    runs = re.finditer(b"%b{%d,}" % (needle["alphabet"].encode("ascii"), needle["length"]), content, re.DOTALL)
+    return any(_rolls_over(run[0], needle) for run in runs)
+
+
+def _rolls_over(content: bytes, needle: dict[str, Any]) -> bool:
     length, base = needle["length"], needle["base"]
-    if length > len(content):
-        return False
     lead = pow(base, length - 1, MODULUS)
     rolling = 0
     for byte in content[:length]:
@@ -130,6 +175,16 @@ def contains(content: bytes, needle: dict[str, Any]) -> bool:
         if start + length < len(content):
             rolling = ((rolling - content[start] * lead) * base + content[start + length]) % MODULUS
     return False
+
+
+def search(needles: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Where each of them stands, by its name."""
+    places: dict[str, list[str]] = {needle["name"]: [] for needle in needles}
+    for path, content in haystacks() if needles else ():
+        for needle in needles:
+            if contains(content, needle):
+                places[needle["name"]].append(path)
+    return places
 
 
 def walk() -> Iterator[str]:
@@ -160,33 +215,27 @@ def _content(path: str) -> bytes:
 def main() -> None:
     """Do what the argument asks and print the findings."""
     asked = json.loads(sys.argv[1])
-    hay = list(haystacks()) if asked["needles"] else []
+    with ThreadPoolExecutor(_AT_ONCE) as at_once:
+        connected = at_once.map(lambda one: connect(*one), asked["addresses"])
+        found = at_once.map(lookup, asked["names"])
+        greeted = at_once.map(greets, asked["strangers"])
+        opened = at_once.map(opens, asked["doors"])
     json.dump(
         {
-            "addresses": {f"{host} {port}": connect(host, port) for host, port in asked["addresses"]},
-            "names": {name: lookup(name) for name in asked["names"]},
+            "addresses": {
+                f"{host} {port}": said for (host, port), said in zip(asked["addresses"], connected, strict=True)
+            },
+            "names": dict(zip(asked["names"], found, strict=True)),
+            "strangers": dict(zip(asked["strangers"], greeted, strict=True)),
+            "doors": dict(zip(asked["doors"], opened, strict=True)),
             "paths": {path: reads(path) for path in asked["paths"]},
             "writable": {path: writes(path) for path in asked["writable"]},
-            "doors": {path: _opens(path) for path in asked["doors"]},
             "sockets": sockets(),
             "processes": processes(),
-            "needles": {
-                needle["name"]: [path for path, content in hay if contains(content, needle)]
-                for needle in asked["needles"]
-            },
+            "needles": search(asked["needles"]),
         },
         sys.stdout,
     )
-
-
-def _opens(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
-        attempt.settimeout(_SECONDS)
-        try:
-            attempt.connect(path)
-        except OSError:
-            return False
-    return True
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from paictl.blueprint.types import Blueprint, Wiring
 from paictl.drivers.docker import ledger, locking, logs, preflight
+from paictl.drivers.docker.companion import beside
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.contents import Images, ModelFiles, Secrets
 from paictl.drivers.docker.execution import run
@@ -19,12 +20,13 @@ from paictl.drivers.docker.health import container_health
 from paictl.drivers.docker.kind import HEALTHY, Act, Kind
 from paictl.drivers.docker.naming import DRIVER, FINGERPRINT
 from paictl.drivers.docker.networks import Networks
+from paictl.drivers.docker.peers import peers
 from paictl.drivers.docker.relay import relay
 from paictl.drivers.docker.resources import resources
 from paictl.drivers.docker.services import Services, containers_of
 from paictl.drivers.docker.view import look
 from paictl.drivers.docker.volumes import Volumes
-from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
+from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.fingerprint import fingerprint
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.errors import PaictlError
@@ -102,6 +104,9 @@ class DockerDriver:
     def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
         return by_names(blueprint, blueprint.service(service))
 
+    def peers(self, blueprint: Blueprint) -> Sequence[Peer]:
+        return tuple(peers(self.connection, _scope(blueprint)))
+
     def reach(self, blueprint: Blueprint) -> Reach:
         door, endpoint = blueprint.public
         container = self._container(_scope(blueprint), door.name)
@@ -115,9 +120,13 @@ class DockerDriver:
         return Reach(self._relays.enter_context(relay(self.connection, container, endpoint.port, _PYTHON)), token)
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
-        container = self._container(_scope(blueprint), service)
+        scope = _scope(blueprint)
+        container = self._container(scope, service)
         command = [_PYTHON, *argv[1:]] if argv[0] == "python" else list(argv)
-        with self.connection.told(f"running a command in the room of {service}"):
+        with self.connection.told(f"running a command in the room of {service}"), ExitStack() as stack:
+            if argv[0] == "python" and blueprint.service(service).upstream:
+                image = self.connection.api.inspect_container(self._container(scope, blueprint.public[0].name))["Image"]
+                container = stack.enter_context(beside(self.connection, scope, container, image))
             return run(self.connection, container, command, stdin)
 
     def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[str]:

@@ -13,7 +13,7 @@ from paictl.blueprint.types import Blueprint, Wiring
 from paictl.drivers.fake.faults import Faults
 from paictl.drivers.fake.render import render, wiring
 from paictl.drivers.fake.world import Thing, World
-from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
+from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.inventory import address_from_text
 from paictl.engine.lock import flocked
 from paictl.engine.model import Address, Health, Observation, Observed, Resource, Step
@@ -127,6 +127,10 @@ class FakeDriver:
     def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
         del blueprint, service
         return wiring
+
+    def peers(self, blueprint: Blueprint) -> Sequence[Peer]:
+        del blueprint
+        return ()  # nothing listens in this world
 
     def reach(self, blueprint: Blueprint) -> Reach:
         _, endpoint = blueprint.public

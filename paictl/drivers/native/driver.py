@@ -31,7 +31,7 @@ from paictl.drivers.native.supervisors import Supervisors
 from paictl.drivers.native.units import Units, foreign
 from paictl.drivers.native.venvs import Venvs
 from paictl.drivers.native.weights import ModelFiles
-from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
+from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.lock import flocked
 from paictl.engine.model import Address, Health, Observation, Observed, Resource, Step
 from paictl.errors import PaictlError, Unreachable
@@ -125,6 +125,10 @@ class NativeDriver:
     def wiring(self, blueprint: Blueprint, _service: str) -> Wiring:
         # Every service sees the others at the same places.
         return by_sockets(blueprint)
+
+    def peers(self, blueprint: Blueprint) -> Sequence[Peer]:
+        del blueprint
+        return ()  # rooms have no network here, and sockets are files
 
     def reach(self, blueprint: Blueprint) -> Reach:
         layout = Layout.of(blueprint.agent)
