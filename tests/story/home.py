@@ -1,4 +1,7 @@
-"""A person's home of their own for one story: where paictl is typed, with real services in real rooms below it."""
+"""A person's home of their own for one story: where paictl is typed, with real services in real rooms below it.
+
+``tests/docker/home.py`` has the one whose services are containers.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ import psutil
 from tests.ports import free_port
 
 PAICTL = str(Path(sys.executable).with_name("paictl"))
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Home:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    agent: str = "atlas"
 
     @property
     def manifest(self) -> Path:
@@ -36,12 +40,16 @@ class Home:
     @property
     def root(self) -> Path:
         """Where the agent stands."""
-        return self.folder / "data" / "paictl" / "atlas"
+        return self.folder / "data" / "paictl" / self.agent
 
     def prepare(self) -> None:
         """The quickstart's manifest, on a port of its own."""
-        shutil.copytree(QUICKSTART, self.manifest.parent, ignore=shutil.ignore_patterns("agent.lock"))
+        self.copy("quickstart")
         self.edit("spec:\n", f"spec:\n  gateway: {{port: {self.port}}}\n")
+
+    def copy(self, example: str) -> None:
+        """An example's folder, as if nobody had applied it yet."""
+        shutil.copytree(EXAMPLES / example, self.manifest.parent, ignore=shutil.ignore_patterns("agent.lock"))
 
     def edit(self, old: str, new: str) -> None:
         text = self.manifest.read_text(encoding="utf-8")
@@ -68,6 +76,20 @@ class Home:
 
     def chat(self, text: str, *arguments: str) -> str:
         return self.run("chat", *arguments, text).stdout
+
+    def kept(self) -> list[str]:
+        """What a destroy left because it holds data, as a person reads it from the status."""
+        return [one["address"] for one in self.json("status")["others"] if one["state"] == "kept"]
+
+    def running(self) -> dict[str, str]:
+        """What runs, by service, told apart from what ran there before."""
+        return {name: str(process.pid) for name, process in self.services().items()}
+
+    def left(self) -> list[str]:
+        """Everything of the agent's that is still there, but for the reconciler's own records."""
+        places = (self.root, self.folder / "run")
+        files = [str(path) for place in places for path in place.rglob("*") if not path.is_dir()]
+        return [*(str(process) for process in self.everything()), *files]
 
     def services(self) -> dict[str, psutil.Process]:
         """The programs themselves, by service, as the operating system has them."""
