@@ -76,7 +76,8 @@ PERSON = (
 )
 HEAVY = (
     Lane("heavy", _pytest("heavy and not docker and not kubernetes", "-n", "2"), _lacks_sandbox),
-    Lane("docker", _pytest("docker", "-n", "2"), _lacks_engine, _engine),
+    # A file at a time: what stands for one is made once.
+    Lane("docker", _pytest("docker", "-n", "2", "--dist", "loadfile"), _lacks_engine, _engine),
     Lane("newer", (sys.executable, "-m", "tests.docker.newer"), newer.lacking),
     Lane("bench", (sys.executable, "-m", "bench", "--check")),
 )
