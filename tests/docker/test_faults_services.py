@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paictl.errors import PartlyApplied
 from tests.docker.conftest import Reached
 from tests.docker.desk import Desk, made_desk
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.docker
@@ -79,18 +83,16 @@ def test_one_that_never_gets_ready_is_told_with_what_its_check_and_its_log_say(d
 def test_one_that_gets_ill_later_is_seen_with_its_log_and_mended_by_an_apply_once_it_is_well(desk: Desk) -> None:
     check = {"test": ["CMD", "test", "!", "-e", "/tmp/ill"], "interval": "1s", "timeout": "5s", "retries": 1}
     ailing = _script("trap exit TERM; touch /tmp/ready; echo all well; while sleep 0.1; do :; done")
-    resources = desk.alone(timeout=5.0, command=ailing, healthcheck=check)
+    resources = desk.alone(timeout=3.0, command=ailing, healthcheck=check)
     desk.apply(resources)
-    api = desk.api
-    sicken = api.exec_create(desk.container(), ["touch", "/tmp/ill"])["Id"]
-    api.exec_start(sicken)
+    _run(desk, "touch /tmp/ill")
     until(lambda: desk.inspect()["State"]["Health"]["Status"] == "unhealthy", "the engine sees it")
     health = desk.status("service/inner").health
     assert (health.state, health.terminal) == ("unhealthy", False)
     assert health.detail == "its health check fails: exit 1\n  all well"
     _, told = desk.refused(resources, PartlyApplied)
     assert "its health check fails" in told
-    api.exec_start(api.exec_create(desk.container(), ["rm", "/tmp/ill"])["Id"])
+    _run(desk, "rm /tmp/ill")
     desk.apply(resources)
     assert desk.reconciler().status().ready
 
@@ -110,12 +112,51 @@ def test_one_that_once_crashed_a_few_times_may_crash_again_without_being_given_u
     patient = _script("trap exit TERM; touch /tmp/ready; while sleep 0.1; do :; done")
     resources = desk.alone(command=patient)
     desk.apply(resources)
-    api = desk.api
     for count in (1, 2, 3):
         began = desk.inspect()["State"]["StartedAt"]
-        api.exec_start(api.exec_create(desk.container(), ["sh", "-c", "kill -9 -1"])["Id"])
+        _run(desk, "kill -9 -1")
         until(lambda: desk.inspect()["RestartCount"] >= count, f"restart {count}")  # noqa: B023 - called at once
         until(lambda: desk.inspect()["State"]["StartedAt"] != began, "its start")  # noqa: B023 - called at once
-    desk.apply(resources)
-    assert desk.reconciler().status().ready
-    assert desk.inspect()["RestartCount"] == 3
+    health = desk.status("service/inner").health
+    assert (health.state, health.terminal) == ("unhealthy", False), "an apply waits for it"
+    assert "it ended by itself and was started again (3 times)" in health.detail
+
+
+def test_a_port_that_is_taken_in_the_last_moment_is_told_and_free_it_is_published(desk: Desk) -> None:
+    port = free_port()
+    image, network, service = desk.alone(ports=[f"127.0.0.1:{port}:80"])
+    open_ = replace(network, spec={**network.spec, "internal": False, "options": {}})
+    with socket.create_server(("127.0.0.1", port)):
+        error, told = desk.refused([image, open_, service], PartlyApplied)
+    assert f"127.0.0.1:{port}" in error.summary
+    assert "address already in use" in told
+    assert "Free that port" in told
+    desk.apply([image, open_, service])
+    assert desk.plan([image, open_, service]) == ""
+    assert desk.inspect()["NetworkSettings"]["Ports"]["80/tcp"] == [{"HostIp": "127.0.0.1", "HostPort": str(port)}]
+
+
+def test_one_whose_gateway_can_t_say_yet_how_it_is_counts_as_well_by_being_alive(desk: Desk) -> None:
+    check = {"test": ["CMD", "sh", "-c", "test ! -e /tmp/said || { cat /tmp/said >&2; exit 1; }"], "interval": "1s"}
+    waiting = {
+        "command": _script("trap exit TERM; while sleep 0.1; do :; done"),
+        "healthcheck": {**check, "retries": 1},
+    }
+    *others, agent = desk.alone(environment={"PAICTL_HEALTH": "http://gateway:8701/healthz/agent"}, **waiting)
+    door = desk.stack.service("outer", environment={"PAICTL_HEALTH": "http://127.0.0.1:8700/healthz"}, **waiting)
+    desk.apply([*others, agent, door])
+    seen = {}
+    for said in ("404: Not Found", "401: Unauthorized", "503: Service Unavailable"):
+        for service in ("inner", "outer"):
+            _run(desk, f"echo 'HTTP Error {said}' >/tmp/said", service)
+            until(lambda: desk.inspect(service)["State"]["Health"]["Status"] == "unhealthy", "the engine's look")  # noqa: B023 - called at once
+        seen[said[:3]] = [desk.driver.probe(one).state for one in (agent, door)]
+    assert seen == {
+        "404": ["healthy", "unhealthy"],
+        "401": ["healthy", "unhealthy"],
+        "503": ["unhealthy", "unhealthy"],
+    }
+
+
+def _run(desk: Desk, script: str, service: str = "inner") -> None:
+    desk.api.exec_start(desk.api.exec_create(desk.container(service), ["sh", "-c", script])["Id"])
