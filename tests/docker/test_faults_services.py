@@ -138,7 +138,7 @@ def test_a_port_that_is_taken_in_the_last_moment_is_told_and_free_it_is_publishe
 
 def test_one_whose_gateway_can_t_say_yet_how_it_is_counts_as_well_by_being_alive(desk: Desk) -> None:
     check = {"test": ["CMD", "sh", "-c", "test ! -e /tmp/said || { cat /tmp/said >&2; exit 1; }"], "interval": "1s"}
-    waiting = {
+    waiting: dict[str, Any] = {
         "command": _script("trap exit TERM; while sleep 0.1; do :; done"),
         "healthcheck": {**check, "retries": 1},
     }
