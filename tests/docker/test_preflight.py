@@ -219,3 +219,12 @@ def test_a_graphics_card_that_the_engine_can_t_give_is_told(world: World) -> Non
     refused = world.refused()
     assert refused.summary == f"{first.name}: a graphics card is wanted, and the engine has no runtime for one"
     assert "gpu: none" in refused.help
+
+
+def test_an_engine_that_remaps_users_is_told_that_its_containers_could_read_no_secret(world: World) -> None:
+    # As a daemon started with --userns-remap describes itself; seen to be so by hand.
+    engine = world.driver.connection.engine()
+    world.driver.connection._engine = replace(engine, security=(*engine.security, "userns"))
+    refused = world.refused()
+    assert "remaps users (userns-remap)" in refused.summary
+    assert "without `userns-remap`" in refused.help
