@@ -45,6 +45,8 @@ CODES: Mapping[str, str] = {
     "not-with": "a key that has no meaning beside another key or value",
     "owner-role": "the owner is given another role, or the role `owner` is redefined",
     "schedule": "not a cron expression of five fields",
+    "store-class": "an external store would hold vectors of a data class that it is not given",
+    "store-unused": "a store of vectors without a model that makes them; a warning",
     "session-space": "the space `session` retains something beyond the conversation",
     "time-zone": "not an IANA time zone",
     # Secrets, variables, included files, layers.

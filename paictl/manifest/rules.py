@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+from paictl.hosts import is_loopback
 from paictl.manifest.findings import Finding, TreePath, dotted
 from paictl.manifest.schedules import check_schedules
 from paictl.manifest.tree import entries, mapping_at, text_at
@@ -31,6 +33,7 @@ def check_rules(tree: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _external(("spec", "memory", "store"), mapping_at(tree, "spec", "memory", "store"), _STORES)
     yield from _external(("spec", "orchestration"), mapping_at(tree, "spec", "orchestration"), _ORCHESTRATORS)
     yield from _spaces(tree)
+    yield from _vectors(tree)
     yield from _gateway(tree)
     yield from check_schedules(tree)
 
@@ -150,9 +153,8 @@ def _external(path: TreePath, block: Mapping[str, Any], managed: Mapping[str, st
         return
     if manage == "external":
         yield from _required(path, block, ("url",), "`manage: external`")
-    yield from _only_with(
-        path, block, ("url", "secret"), allowed=manage == "external", reason="only with `manage: external`"
-    )
+    keys = ("url", "secret", "classes")
+    yield from _only_with(path, block, keys, allowed=manage == "external", reason="only with `manage: external`")
 
 
 def _spaces(tree: Mapping[str, Any]) -> Iterator[Finding]:
@@ -167,6 +169,35 @@ def _spaces(tree: Mapping[str, Any]) -> Iterator[Finding]:
                 advice,
                 at_key="retain" not in space,
             )
+
+
+def _vectors(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    """What a vector was made from can be guessed from it, so a store of somebody else's is treated as an API model is."""
+    path: TreePath = ("spec", "memory", "store")
+    memory, store = mapping_at(tree, "spec", "memory"), mapping_at(tree, "spec", "memory", "store")
+    if store.get("engine", "embedded") == "embedded":
+        return
+    if "embed" not in memory:
+        advice = "name a model of `task: embed` as `memory.embed`; without one, memories are found by their words alone"
+        summary = f"nothing will be kept in the store: `{dotted(path[:-1])}.embed` is missing"
+        yield Finding("store-unused", (*path, "engine"), summary, advice, severity="warning")
+    host = _host(text_at(store, "url") or "")
+    given = store.get("classes") or ["public"]
+    if not host or is_loopback(host) or not isinstance(given, list):
+        return
+    for below, name, space in entries(tree, "spec", "memory", "spaces"):
+        class_ = space.get("class", "private")
+        if class_ not in given:
+            summary = f"the store at {host} may not hold vectors of the space `{name}`: it is {class_}"
+            advice = f"if it may, add {class_} to `{dotted(path)}.classes`: what a vector was made from can be guessed from it"
+            yield Finding("store-class", below, summary, advice, at_key=True)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""  # said by the types
 
 
 def _gateway(tree: Mapping[str, Any]) -> Iterator[Finding]:

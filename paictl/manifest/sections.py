@@ -260,6 +260,10 @@ class Store(Strict):
     )
     url: str | None = Field(default=None, description="external: where it is.")
     secret: Name | None = Field(default=None, description="external: the declared secret that opens it.")
+    classes: list[ClassName] = Field(
+        default_factory=list,
+        description="external: of which data classes it may hold vectors; none but public unless listed.",
+    )
 
 
 class Space(Strict):

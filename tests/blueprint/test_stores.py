@@ -91,14 +91,17 @@ def test_chroma_keeps_its_data_in_its_volume_and_tells_nobody(tmp_path: Path) ->
     ("store", "place"),
     [
         (
-            '{engine: pgvector, manage: external, url: "postgresql://me@db.example/memories", secret: db}',
+            '{engine: pgvector, manage: external, url: "postgresql://me@db.example/memories", secret: db, classes: [private]}',
             "db.example:5432",
         ),
         (
-            '{engine: pgvector, manage: external, url: "postgresql://me@db.example:6000/m", secret: db}',
+            '{engine: pgvector, manage: external, url: "postgresql://me@db.example:6000/m", secret: db, classes: [private]}',
             "db.example:6000",
         ),
-        ('{engine: chroma, manage: external, url: "https://db.example", secret: db}', "db.example:443"),
+        (
+            '{engine: chroma, manage: external, url: "https://db.example", secret: db, classes: [private]}',
+            "db.example:443",
+        ),
     ],
 )
 @pytest.mark.promise(13)

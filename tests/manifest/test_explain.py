@@ -11,7 +11,7 @@ from paictl.manifest.shape import Shape, shape_of
 def test_a_field_is_explained_with_type_default_meaning_and_example() -> None:
     field = explain("spec.memory.store")
     assert field.description == "Where memories are kept."
-    assert [child.name for child in field.children] == ["engine", "manage", "url", "secret"]
+    assert [child.name for child in field.children] == ["engine", "manage", "url", "secret", "classes"]
     assert field.example.startswith("{engine: ")
     engine = explain("spec.memory.store.engine")
     assert (engine.default, engine.required) == ("embedded", False)
