@@ -64,7 +64,7 @@ class Act:
         """Everything by which it is known again: ours, with the fingerprint, and Compose's."""
         resource, address = self.step.resource, self.step.address
         made = {
-            **compose_labels(self.scope, address.kind, address.name, number),
+            **compose_labels(self.scope, address.kind, address.name, self.step.fingerprint, number),
             **labels(self.scope, address.kind, address.name),
             FINGERPRINT: self.step.fingerprint,
             INSTANCE: self.step.instance,
