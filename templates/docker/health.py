@@ -1,17 +1,30 @@
-"""Exit 0 when GET $PAICTL_HEALTH answers 200, or when nothing is to be asked: the process is alive, then. Standard library only."""
+"""Exit 0 when GET $PAICTL_HEALTH answers 200, or when nothing is to be asked: the process is alive, then. Standard library only.
+
+It runs every few seconds for as long as the machine does, so it spells its question by hand: an HTTP client's imports cost 40 of
+51 ms of CPU, those of ``socket`` 11 of 23; what is under that costs one.
+"""
 
 import os
 import sys
-import urllib.request
+from _socket import socket
+
+_SECONDS = 4
 
 url = os.environ.get("PAICTL_HEALTH", "")
 if url:
-    # No proxy: the service is asked, and nobody else.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    # A gateway answers to no name but the machine's own, and the agent asks it by its name on their network.
-    request = urllib.request.Request(url, headers={"Host": "localhost"})
+    place, _, path = url.removeprefix("http://").partition("/")
+    host, _, port = place.rpartition(":")
+    asked = socket()
+    asked.settimeout(_SECONDS)
     try:
-        with opener.open(request, timeout=4) as answer:
-            sys.exit(answer.status != 200)
+        asked.connect((host, int(port)))
+        # A gateway answers to no name but the machine's own, and the agent asks it by its name on their network.
+        asked.sendall(f"GET /{path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("ascii"))
+        said = b""
+        while chunk := asked.recv(4096):
+            said += chunk
     except OSError as error:
         sys.exit(f"{url}: {error}")
+    if said.split(b" ", 2)[1:2] != [b"200"]:
+        line = said.splitlines()[0] if said else b"no answer"
+        sys.exit(f"{url}: {line.decode('ascii', 'replace')}")

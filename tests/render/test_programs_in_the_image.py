@@ -161,6 +161,16 @@ def test_the_health_check_asks_and_believes_only_200(served: tuple[str, dict[str
     assert run("health.py").returncode == 0
 
 
+def test_the_health_check_imports_next_to_nothing_since_it_runs_for_ever() -> None:
+    program = asset("templates", "docker", "health.py")
+    python = [sys.executable, "-I", "-X", "importtime", str(program)]
+    asked = {"PAICTL_HEALTH": "http://127.0.0.1:9/healthz"}
+    loaded = subprocess.run(python, env=asked, capture_output=True, text=True, check=False).stderr
+    names = {line.rpartition("|")[2].strip() for line in loaded.splitlines() if line.startswith("import time:")}
+    assert "_socket" in names
+    assert not names & {"socket", "selectors", "enum", "re", "ssl", "http.client", "urllib.request"}
+
+
 def test_addresses_are_filled_in_from_what_the_kubelet_says(tmp_path: Path) -> None:
     source, target = tmp_path / "source.json", tmp_path / "target.json"
     content = {
