@@ -1,4 +1,4 @@
-"""An engine whose disk is full: told with what to do, nothing half made is taken for done, and room is enough to go on."""
+"""An engine whose disk is full, or holds on to what is to go: told with what to do, and mended by the next apply once it can."""
 
 from __future__ import annotations
 
@@ -102,3 +102,26 @@ def test_a_model_file_that_does_not_fit_is_not_taken_for_one_and_comes_whole_whe
     name = f"{desk.stack.agent}-look"
     looking = connection.api.create_container(desk.stack.image, name=name, host_config=host)["Id"]
     assert uploads.stat(connection, looking, "/models/model.gguf") == (file.size, uploads.stamp(sha256))
+
+
+@pytest.mark.promise(14)
+def test_a_container_that_the_engine_could_not_remove_is_told_and_made_anew_once_it_can(
+    desk: Desk, private_engine: Engine
+) -> None:
+    resources = desk.alone(command=_SAYS)
+    desk.apply(resources)
+    kept = private_engine.data / "containers" / desk.inspect()["Id"] / "kept"
+    if private_engine.inside(["sh", "-c", f"touch {kept} && chattr +i {kept}"]) != 0:
+        pytest.skip("nothing in memory can be made immutable here")
+    with pytest.raises(docker.errors.APIError, match="unable to remove filesystem"):
+        desk.api.remove_container(desk.container(), force=True)
+    assert desk.inspect()["State"]["Status"] == "dead"
+    health = desk.status("service/inner").health
+    assert "the engine could not remove it whole, and left it dead: unable to remove filesystem" in health.detail
+    error, _ = desk.refused(resources, PartlyApplied)
+    assert "operation not permitted" in error.summary
+    assert "protects or uses that path" in error.summary + error.help
+    private_engine.inside(["chattr", "-i", str(kept)])
+    desk.apply(resources)
+    assert desk.plan(resources) == ""
+    assert desk.reconciler().status().ready

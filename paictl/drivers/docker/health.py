@@ -47,7 +47,8 @@ def container_health(connection: Connection, told: Mapping[str, Any]) -> Health:
         case "running":
             return _running(connection, told)
         case status if status in _IDLE:
-            return Health("unhealthy", state.get("Error") or _IDLE[status], terminal=status == "dead")
+            error = f": {state['Error']}" if state.get("Error") else ""
+            return Health("unhealthy", f"{_IDLE[status]}{error}", terminal=status == "dead")
         case _:
             return Health("unhealthy", _with_log(connection, told, f"it has ended {_how(told)}"), terminal=True)
 

@@ -31,6 +31,10 @@ _HELPS = (
         "is ambiguous",
         "Another network has the same name (`docker network ls --no-trunc`): remove the one without paictl's labels.",
     ),
+    (
+        "unable to remove filesystem",
+        "Something on the engine's machine protects or uses that path: free it, then again.",
+    ),
     ("could not select device driver", "Install the GPU's container toolkit on the engine's machine."),
     ("does not support reading", "Set the engine's log driver to `local` or `json-file`."),
 )

@@ -130,7 +130,7 @@ class View:
 
     def _weights(self) -> Iterator[Observed]:
         found: dict[str, Observed] = {}
-        for one in sorted(self._of_services(), key=lambda each: str(each["Created"])):
+        for one in sorted(filter(_has_files, self._of_services()), key=lambda each: str(each["Created"])):
             for name, spec in _started_with(one).get("weights", {}).items():
                 told = spec if self._whole(one, spec) else {**spec, "sha256": "an altered file"}
                 marks = {FINGERPRINT: fingerprint(spec), NEEDS: f"volume/{spec['volume']} image/runtime"}
@@ -200,7 +200,7 @@ class View:
     def _altered(self, container: Json) -> bool:
         """Whether its configuration is not what was put there, by the time of the files."""
         marks = container["Config"].get("Labels") or {}
-        paths = marks.get(CONFIG_FILES, "").split()
+        paths = marks.get(CONFIG_FILES, "").split() if _has_files(container) else ()
         found = [stat(self.connection, container["Id"], path) for path in paths]
         try:
             time = stamp(marks.get(CONFIG, ""))
@@ -294,6 +294,11 @@ def _inspect(connection: Connection, container: str) -> dict[str, Any] | None:
 def _is_service(scope: Scope, container: Json) -> bool:
     marks = container.get("Labels") or {}
     return owner_of(scope, marks) == "mine" and marks.get(KIND) == "service"
+
+
+def _has_files(container: Json) -> bool:
+    """Whether the engine can look into it: not into one that it has half removed."""
+    return container["State"]["Status"] not in {"dead", "removing"}
 
 
 def _names(image: Json, agent: str) -> list[str]:
