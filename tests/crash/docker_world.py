@@ -21,7 +21,7 @@ from tests.drivers.docker.stack import Stack
 
 __all__ = ["LIFE", "Chapter", "CrashStack", "Life"]
 
-_PROGRAM = "cat /srv/paictl/config/it.json; : >/tmp/ready; trap 'exit 0' TERM; sleep 100000 & wait"
+_PROGRAM = "cat /srv/paictl/config/it.json; echo; : >/tmp/ready; trap 'exit 0' TERM; sleep 100000 & wait"
 _FILE = "diary.txt"
 
 
