@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from paictl.drivers.docker.safekeeping import KEPT
 from paictl.errors import Refused
 
 __all__ = ["Volumes", "volume_options"]
+
+_ONE_BY_ONE = threading.Lock()
 
 
 class Volumes:
@@ -69,7 +72,9 @@ def _found(connection: Connection, name: str) -> dict[str, Any] | None:
 
 def _remove(connection: Connection, name: str) -> None:
     """Remove it, with the containers that were only there to fill it (a kill may have left one) or to have it in use."""
-    for kind in (UPLOAD, KEPT):
-        for one in connection.api.containers(all=True, filters={"volume": [name], "label": [f"{KIND}={kind}"]}):
-            connection.api.remove_container(one["Id"], force=True)
+    # One has several volumes in use, and an engine refuses to remove what it is just removing.
+    with _ONE_BY_ONE:
+        for kind in (UPLOAD, KEPT):
+            for one in connection.api.containers(all=True, filters={"volume": [name], "label": [f"{KIND}={kind}"]}):
+                connection.api.remove_container(one["Id"], force=True)
     connection.api.remove_volume(name)
