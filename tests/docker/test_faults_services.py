@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from paictl.assets import asset
 from paictl.errors import PartlyApplied
 from tests.docker.conftest import Reached
 from tests.docker.desk import Desk, made_desk
@@ -146,16 +151,37 @@ def test_one_whose_gateway_can_t_say_yet_how_it_is_counts_as_well_by_being_alive
     door = desk.stack.service("outer", environment={"PAICTL_HEALTH": "http://127.0.0.1:8700/healthz"}, **waiting)
     desk.apply([*others, agent, door])
     seen = {}
-    for said in ("404: Not Found", "401: Unauthorized", "503: Service Unavailable"):
+    for code in (404, 401, 503):
+        said = _said_of(code)
         for service in ("inner", "outer"):
-            _run(desk, f"echo 'HTTP Error {said}' >/tmp/said", service)
+            _run(desk, f"echo '{said}' >/tmp/said", service)
             until(lambda: desk.inspect(service)["State"]["Health"]["Status"] == "unhealthy", "the engine's look")  # noqa: B023 - called at once
-        seen[said[:3]] = [desk.driver.probe(one).state for one in (agent, door)]
+        seen[code] = [desk.driver.probe(one).state for one in (agent, door)]
     assert seen == {
-        "404": ["healthy", "unhealthy"],
-        "401": ["healthy", "unhealthy"],
-        "503": ["unhealthy", "unhealthy"],
+        404: ["healthy", "unhealthy"],
+        401: ["healthy", "unhealthy"],
+        503: ["unhealthy", "unhealthy"],
     }
+
+
+def _said_of(code: int) -> str:
+    """What the image's own health check says of a gateway that answers so."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(code)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/healthz/agent"
+        command = [sys.executable, "-I", str(asset("templates", "docker", "health.py"))]
+        environment = {"PAICTL_HEALTH": url}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    return done.stderr.strip()
 
 
 def _run(desk: Desk, script: str, service: str = "inner") -> None:

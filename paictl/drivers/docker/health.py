@@ -23,7 +23,7 @@ _CHECK_SECONDS = 10.0
 # One that ended again within this time has failed to start: so counts the engine, too, which then waits longer each time.
 _YOUNG_SECONDS = 10.0
 # What templates/docker/health.py says of a gateway that lets nobody without a token learn that there is no such page.
-_NOT_UNDERSTOOD = re.compile(r"HTTP Error (401|404)\b")
+_NOT_UNDERSTOOD = re.compile(r"HTTP( Error|/[\d.]+) (401|404)\b")
 _IDLE: Mapping[str, str] = {
     "created": "it was made and never started",
     "paused": "it is paused",
