@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart check test test-all bench promises reference lock clean
+.PHONY: setup quickstart check test test-all test-kubernetes bench promises reference lock clean
 
 setup: .venv/.ready
 
@@ -25,6 +25,9 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m tests.lanes all
+
+test-kubernetes: setup
+	$(BIN)/python -m tests.lanes kubernetes
 
 bench: setup
 	$(BIN)/python -m bench

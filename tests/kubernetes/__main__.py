@@ -1,38 +1,69 @@
-"""A cluster for developing, by hand: ``python -m tests.kubernetes start|stop|status [DIRECTORY]``.
+"""A cluster for developing, by hand: ``python -m tests.kubernetes start``, which prints the path of its kubeconfig.
 
-It runs until it is stopped, with a node that runs pods; ``start`` builds the servers when that was not done, and prints the path of
-the kubeconfig. ``start-plane`` leaves the node out.
+It runs until ``stop``. ``load IMAGE ...`` gives its node images of the Docker engine of ``DOCKER_HOST``; ``archive`` tells which
+file a cluster of others has to load for the tests.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from pathlib import Path
 
-from tests.kubernetes import build
+import docker
+
+from tests.kubernetes import build, images
 from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.lease import install, keep, lacking
+from tests.kubernetes.lease import install, keep, unable
+from tests.kubernetes.node import Node
 
-_USAGE = "usage: python -m tests.kubernetes start|start-plane|stop|status [DIRECTORY]"
+
+def _start(asked: argparse.Namespace) -> str:
+    install()
+    if reason := unable():
+        sys.exit(reason)
+    build.servers()
+    return str(keep(asked.directory, node=not asked.plane).kubeconfig)
 
 
-def _main(arguments: list[str]) -> str:
-    verb, directory = arguments[0] if arguments else "", Path(arguments[1] if arguments[1:] else build.home() / "kept")
-    cluster = Cluster(directory.absolute())
-    if verb in {"start", "start-plane"}:
-        install()
-        build.servers()
-        if reason := lacking():
-            sys.exit(reason)
-        keep(cluster.directory, node=verb == "start")
-        return str(cluster.kubeconfig)
-    if verb == "stop":
-        cluster.stop()
-        return ""
-    if verb == "status":
-        return str(cluster.kubeconfig) if cluster.running else "none runs there"
-    sys.exit(_USAGE)
+def _stop(asked: argparse.Namespace) -> str:
+    Cluster(asked.directory).stop()
+    return ""
+
+
+def _status(asked: argparse.Namespace) -> str:
+    cluster = Cluster(asked.directory)
+    return str(cluster.kubeconfig) if cluster.running else "none runs there"
+
+
+def _load(asked: argparse.Namespace) -> str:
+    node, engine = Node(Cluster(asked.directory)), docker.APIClient(os.environ.get("DOCKER_HOST"), version="auto")
+    node.load_from(engine, *asked.image)
+    engine.close()
+    return "\n".join(one for one in node.images() if "@" not in one and not one.startswith("sha256:"))
+
+
+def _archive(_: argparse.Namespace) -> str:
+    return str(images.archive())
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.kubernetes")
+    parser.add_argument("--directory", type=lambda path: Path(path).absolute(), default=build.home() / "kept")
+    verbs = parser.add_subparsers(required=True)
+    start = verbs.add_parser("start", help="begin it where it does not run, and build what it takes")
+    start.add_argument("--plane", action="store_true", help="without a node: nothing that is scheduled runs")
+    start.set_defaults(do=_start)
+    verbs.add_parser("stop", help="end it, and forget what it stored").set_defaults(do=_stop)
+    verbs.add_parser("status", help="the path of its kubeconfig, when it runs").set_defaults(do=_status)
+    load = verbs.add_parser("load", help="give its node images of a Docker engine")
+    load.add_argument("image", nargs="+")
+    load.set_defaults(do=_load)
+    verbs.add_parser("archive", help="the file with the tests' images").set_defaults(do=_archive)
+    asked = parser.parse_args()
+    print(asked.do(asked))
 
 
 if __name__ == "__main__":
-    print(_main(sys.argv[1:]))
+    _main()

@@ -50,6 +50,8 @@ class Cluster:
         self.kubeconfig = directory / "kubeconfig"
         self.access = Access(self.kubeconfig)
         self._keys = directory / "keys"
+        # A link of its own, so that a new build takes nothing away from it.
+        self.program = directory / "servers"
 
     @property
     def running(self) -> bool:
@@ -59,6 +61,10 @@ class Cluster:
         """Begin afresh, until nobody has ``users`` locked or until ``stop``. Raises RuntimeError with the logs' ends."""
         self.stop()
         self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.program.hardlink_to(build.servers())
+        except OSError:  # on another file system
+            shutil.copy2(build.servers(), self.program)
         self.namespaces.begin(users)
         self._secure()
         etcd = ["--data-dir", str(self.directory / "etcd"), f"--listen-client-urls={_ETCD}", "--unsafe-no-fsync"]
@@ -74,7 +80,8 @@ class Cluster:
         self.namespaces.end()
         for name in ("etcd", "keys", "node"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
-        self.kubeconfig.unlink(missing_ok=True)
+        for file in (self.kubeconfig, self.program):
+            file.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Stop it and remove its directory."""
@@ -96,7 +103,7 @@ class Cluster:
 
     def serve(self, name: str, flags: list[str]) -> None:
         """Start one of the program's servers."""
-        self.namespaces.start(name, [str(build.servers()), name, *flags])
+        self.namespaces.start(name, [str(self.program), name, *flags])
 
     def credentials(self, server: str) -> Path:
         """The kubeconfig of a server."""

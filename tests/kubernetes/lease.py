@@ -24,7 +24,7 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.node import Node
 from tests.waiting import until
 
-__all__ = ["Lease", "given", "install", "keep", "lacking", "lease"]
+__all__ = ["Lease", "given", "install", "keep", "lacking", "lease", "unable"]
 
 _VARIABLE = "PAICTL_TEST_KUBECONFIG"
 # Programs and the Debian packages that have them.
@@ -88,7 +88,14 @@ def install() -> None:
 
 
 def lacking() -> str:
-    """Why no cluster can be had here, and what would change that; empty when one can."""
+    """Why no cluster can be had here at once, and what would change that; empty when one can."""
+    if reason := unable():
+        return reason
+    return "" if given() or built() else "its servers are built by: python -m tests.kubernetes.build"
+
+
+def unable() -> str:
+    """Why this machine can have none, whatever is built."""
     if path := given():
         try:
             Access(path).kubectl("get", "--raw=/readyz")
@@ -99,9 +106,7 @@ def lacking() -> str:
         return f"only root can start a cluster of our own; or set {_VARIABLE}"
     if missing := _missing():
         return f"it needs: apt-get install --no-install-recommends {' '.join(missing)}"
-    if reason := _forbidden():
-        return reason
-    return "" if built() else "its servers are built by: python -m tests.kubernetes.build"
+    return _forbidden()
 
 
 def _missing() -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import docker
 
-from tests.kubernetes import build, images
+from tests.kubernetes import images
 from tests.kubernetes.cluster import CLUSTER_DNS, NODE, PODS, Cluster
 
 __all__ = ["Node"]
@@ -188,7 +188,7 @@ class Node:
 
     def _add(self) -> None:
         text = _ADDONS.read_text(encoding="utf-8")
-        for name, value in (("SERVERS", str(build.servers())), ("TINY", images.TINY), ("DNS", CLUSTER_DNS)):
+        for name, value in (("SERVERS", str(self.cluster.program)), ("TINY", images.TINY), ("DNS", CLUSTER_DNS)):
             text = text.replace(f"${name}", value)
         self.cluster.access.kubectl("apply", "--server-side", "--filename=-", given=text)
         self._namespaces.wait(self._complete, "a ready node with DNS", _STARTED_SECONDS)
