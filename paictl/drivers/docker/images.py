@@ -136,7 +136,7 @@ def _used(api: docker.APIClient, id_: str) -> bool:
     """Whether a container was made from it or from what was built upon it, or an image was."""
     if api.containers(all=True, filters={"ancestor": id_}):
         return True
-    return any(one["ParentId"] == id_ for one in listed(api, all=True))
+    return any(one.get("ParentId") == id_ for one in listed(api, all=True))
 
 
 def _may_be_pulled(reference: str, *, offline: bool) -> None:
