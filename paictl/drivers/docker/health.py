@@ -22,6 +22,8 @@ _FAILURES = 3
 _CHECK_SECONDS = 10.0
 # One that ended again within this time has failed to start: so counts the engine, too, which then waits longer each time.
 _YOUNG_SECONDS = 10.0
+# No machine's clock is so wrong: whatever is older than this need not be asked after.
+_CLOCKS_DIFFER_SECONDS = 86_400.0
 # What templates/docker/health.py says of a gateway that lets nobody without a token learn that there is no such page.
 _NOT_UNDERSTOOD = re.compile(r"HTTP( Error|/[\d.]+) (401|404)\b")
 _IDLE: Mapping[str, str] = {
@@ -122,10 +124,10 @@ def _times(count: int) -> str:
 
 def _young(connection: Connection, state: Mapping[str, Any]) -> bool:
     """Whether its last start is so recent that it may end again, by the engine's own clock: another machine's may differ."""
-    started, now = _time(state["StartedAt"]), datetime.now(UTC)
-    if not connection.engine().local:
-        now = _time(connection.api.info()["SystemTime"])
-    return (now - started).total_seconds() < _YOUNG_SECONDS
+    seconds = (datetime.now(UTC) - _time(state["StartedAt"])).total_seconds()
+    if abs(seconds) < _CLOCKS_DIFFER_SECONDS and not connection.engine().local:
+        seconds = (_time(connection.ask("/info")["SystemTime"]) - _time(state["StartedAt"])).total_seconds()
+    return seconds < _YOUNG_SECONDS
 
 
 def _time(text: object) -> datetime:

@@ -30,7 +30,7 @@ def comparable(connection: Connection, spec: Mapping[str, Any]) -> dict[str, Any
     """A container's live spec without the bounds that could not be set: they are in no drift that anybody could mend."""
     if all(spec.get(name) not in _NO_BOUND for names in _NEEDS.values() for name in names):
         return dict(spec)
-    info = connection.api.info()
+    info = connection.ask("/info")
     left_out = {name for flag, names in _NEEDS.items() if not info.get(flag) for name in names}
     return {name: value for name, value in spec.items() if name not in left_out or value not in _NO_BOUND}
 
