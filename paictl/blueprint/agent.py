@@ -60,7 +60,8 @@ def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]
         "owner": manifest.agent.metadata.owner,
         "gateway": "endpoint://gateway/inner",
         **behaviour,
-        "spaces": {name: space.model_dump(by_alias=True) for name, space in spec.memory.spaces.items()},
+        # Not what else is said of the spaces: how long they keep what is the gateway's business, and no reason to start again.
+        "space": next((name for name, space in spec.memory.spaces.items() if space.retain != "session"), "long-term"),
         "model": "chat",
         "context": thinking.get("context", 8192),
         "tools": thinking.get("tools", False),

@@ -61,6 +61,11 @@ def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]
     return {**rules, "release": digest[:16]}
 
 
+def _behind_the_door(route: Mapping[str, object]) -> dict[str, object]:
+    """A route without what only the agent cuts its questions to: another context size does not interrupt people."""
+    return {key: value for key, value in route.items() if key not in {"context", "tools"}}
+
+
 def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     spec = manifest.agent.spec
     return {
@@ -68,7 +73,7 @@ def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> di
         "owner": manifest.agent.metadata.owner,
         "listen": "endpoint://gateway/http",
         "inner": "endpoint://gateway/inner",
-        "models": dict(routes),
+        "models": {name: _behind_the_door(route) for name, route in routes.items()},
         "routing": _routing(manifest, routes),
         "memory": {
             "embed": spec.memory.embed,

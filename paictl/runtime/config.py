@@ -54,8 +54,6 @@ class ModelRoute(_Config):
     )
     secret: str | None = Field(default=None, description="The file under secrets/ that holds its API key.")
     hosts: list[str] = Field(default_factory=list, description="The only hosts that key may be sent to.")
-    context: int = Field(default=8192, description="Context window in tokens.")
-    tools: bool = Field(default=False, description="Whether it can be offered tools.")
     dimension: int | None = Field(default=None, description="embed: the length of its vectors.")
     fingerprint: str = Field(
         default="", description="embed: the embedding identity, changes when vectors become incomparable."
@@ -131,7 +129,7 @@ class AgentConfig(_Config):
     instructions: str = ""
     skills: dict[str, str] = Field(default_factory=dict)
     workflows: dict[str, ScheduledWorkflow] = Field(default_factory=dict)
-    spaces: dict[str, Space] = Field(default_factory=dict)
+    space: str = Field(default="long-term", description="Where it keeps what outlives a conversation.")
     model: str = Field(default="chat", description="The model (or routed task) that thinks.")
     context: int = 8192
     tools: bool = Field(default=False, description="Whether the model is offered tools.")

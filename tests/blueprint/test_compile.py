@@ -91,15 +91,42 @@ def test_a_declared_secret_that_nothing_uses_is_not_brought_to_the_target(tmp_pa
     assert "spare" not in {secret.name for secret in blueprint.secrets}
 
 
-def test_a_changed_prompt_changes_the_agent_and_leaves_the_gateway_and_the_models_alone(tmp_path: Path) -> None:
-    before = compile_blueprint(manifest(tmp_path, MODELS), RESOLVED)
-    after = compile_blueprint(manifest(tmp_path, MODELS + "  instructions: Be brief.\n"), RESOLVED)
+_SPEC = f"""\
+  instructions: Be brief.
+  models:
+    chat: {{task: chat, context: "2048", source: "file:///x.gguf", sha256: {"a" * 64}}}
+    embed: {{task: embed, source: "file:///y.onnx", sha256: {"b" * 64}, tokenizer: {{source: "file:///t.json"}}}}
+  memory: {{embed: embed, spaces: {{long-term: {{retain: forever}}}}}}
+  permissions: {{budget: {{calls: 100/day}}}}
+  workflows: {{reflect: {{schedule: "0 22 * * *", prompt: Reflect.}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "touched"),
+    [
+        ("Be brief", "Be thorough", ["agent"]),
+        ("0 22", "0 21", ["agent"]),
+        ("Reflect.", "Rest.", ["agent"]),
+        ("100/day", "200/day", ["gateway"]),
+        ("retain: forever", "retain: 90d", ["gateway"]),
+        ("task: chat,", "task: chat, threads: 3,", ["model-chat"]),
+        # What it is asked is cut to what it can read.
+        ('"2048"', '"1024"', ["model-chat", "agent"]),
+    ],
+)
+def test_one_changed_line_changes_what_follows_from_it_and_nothing_else(
+    tmp_path: Path, old: str, new: str, touched: list[str]
+) -> None:
+    assert old in _SPEC
+    before = compile_blueprint(manifest(tmp_path, _SPEC), RESOLVED)
+    after = compile_blueprint(manifest(tmp_path, _SPEC.replace(old, new)), RESOLVED)
     changed = [
         name
         for name in ("model-chat", "model-embed", "gateway", "agent")
         if before.service(name).config.content != after.service(name).config.content
     ]
-    assert changed == ["agent"]
+    assert changed == touched
 
 
 @pytest.mark.parametrize(("parameters", "offered"), [(135_000_000, False), (4_000_000_000, True)])

@@ -17,13 +17,10 @@ The rules read English. In other languages a sentence is kept when it is no ques
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from paictl.manifest.models import Space
-
-__all__ = ["SESSION_SPACE", "Reading", "Statement", "long_term_space", "read"]
+__all__ = ["SESSION_SPACE", "Reading", "Statement", "read"]
 
 Scope = Literal["long-term", "session"]
 
@@ -128,11 +125,6 @@ _FIRST_PERSON = re.compile(
     r"\b(?:je|j'|mon|ma|mes|ich|mein\w*|yo|mi|mis|eu|meu|minha|meus|minhas|io|mio|mia|ik|mijn|jag|min|mitt|jeg|moj\w*|mój|moja|я|мой|моя|моё|мои)\b|私|我|나는|제",
     re.IGNORECASE,
 )
-
-
-def long_term_space(spaces: Mapping[str, Space]) -> str:
-    """Where statements go: the first declared space that outlives a conversation, else ``long-term``."""
-    return next((name for name, space in spaces.items() if space.retain != "session"), "long-term")
 
 
 def read(message: str) -> Reading:

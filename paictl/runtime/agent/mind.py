@@ -18,7 +18,7 @@ from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 from pydantic_ai.settings import ModelSettings
 
 from paictl.runtime.agent.door import Call, Door, Reply
-from paictl.runtime.agent.intake import SESSION_SPACE, long_term_space
+from paictl.runtime.agent.intake import SESSION_SPACE
 from paictl.runtime.agent.steps import keyed, step
 from paictl.runtime.config import AgentConfig
 
@@ -137,7 +137,7 @@ class Mind:
         client = AsyncOpenAI(
             base_url=f"{door.base_url}/v1", api_key=token, http_client=door.http, max_retries=0 if retries else 2
         )
-        self._door, self._spaces = door, (long_term_space(config.spaces), SESSION_SPACE)
+        self._door, self._spaces = door, (config.space, SESSION_SPACE)
         durable: DBOSDurability[_Turn] = DBOSDurability(
             event_stream_handler=_speak,
             model_step_config={"retries_allowed": retries > 0, "max_attempts": retries + 1, "interval_seconds": 2.0},

@@ -34,7 +34,7 @@ class Turns:
     def __init__(self, config: AgentConfig, door: Door, token: str) -> None:
         self._config, self._door = config, door
         self._budget = prompt.Budget(config.context)
-        self._long_term = intake.long_term_space(config.spaces)
+        self._long_term = config.space
 
         self._chatting = Mind(door, token, config, name="chat")
         self._working = {

@@ -35,8 +35,8 @@ def test_what_the_person_states_is_kept_and_stands_before_the_model_in_another_c
     assert SISTER in system["content"]
 
 
-def test_statements_go_to_the_first_space_that_lasts(room: Room) -> None:
-    room.start(spaces={"brief": {"retain": "session"}, "work": {"retain": "365d"}})
+def test_statements_go_to_the_space_that_the_configuration_names(room: Room) -> None:
+    room.start(space="work")
     assert room.gateway.chat(SISTER).ended.wait(30)
     assert room.gateway.memories["m0"]["space"] == "work"
 

@@ -142,7 +142,6 @@ def _configurations(port: int) -> dict[str, dict[str, Any]]:
             "application_version": "one",
             "instructions": "You are Atlas, a personal agent. Answer in one short sentence.",
             "context": 2048,
-            "spaces": spaces,
         },
     }
 
