@@ -24,9 +24,14 @@ _SERVER = """
 import http.server, json, os, signal, threading, time
 say = json.load(open("/srv/paictl/config/model/model.json"))["say"]
 ready = threading.Event()
+busy = set()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        busy.add(self)
+        try: self.answer()
+        finally: busy.discard(self)
+    def answer(self):
         content = say.encode()
         self.send_response(200 if ready.is_set() else 503)
         self.send_header("Content-Length", str(len(content)))
@@ -35,12 +40,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
     def log_message(self, *_): pass
 class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = False
-    block_on_close = False
+    daemon_threads = True
 server = Server(("0.0.0.0", 8080), Handler)
-def end(*_):
-    threading.Thread(target=lambda: (server.shutdown(), server.server_close(), time.sleep(0.3), os._exit(0))).start()
-signal.signal(signal.SIGTERM, end)
+def end():
+    server.shutdown()
+    server.server_close()
+    while busy: time.sleep(0.01)
+    os._exit(0)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=end).start())
 def load():
     time.sleep(1)
     if say == "broken":

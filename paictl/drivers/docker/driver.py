@@ -17,6 +17,7 @@ from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.contents import Images, ModelFiles, Secrets
 from paictl.drivers.docker.execution import run
 from paictl.drivers.docker.health import container_health
+from paictl.drivers.docker.jobs import Jobs
 from paictl.drivers.docker.kind import HEALTHY, Act, Kind
 from paictl.drivers.docker.naming import DRIVER, FINGERPRINT
 from paictl.drivers.docker.networks import Networks
@@ -38,6 +39,7 @@ __all__ = ["DockerDriver"]
 
 _KINDS: Mapping[str, Kind] = {
     "image": Images(),
+    "job": Jobs(),
     "network": Networks(),
     "secret": Secrets(),
     "service": Services(),

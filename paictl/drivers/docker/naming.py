@@ -56,11 +56,11 @@ def labels(scope: Scope, kind: str, name: str) -> dict[str, str]:
 def compose_labels(scope: Scope, kind: str, name: str, fingerprint: str, number: int = 1) -> dict[str, str]:
     """What makes `docker compose ls`, `ps` and `logs` see it (compose-go's api/labels.go)."""
     made = {_PROJECT: scope.agent, "com.docker.compose.version": _COMPOSE_VERSION}
-    if kind == "service":
+    if kind in {"service", "job"}:
         made |= {
             "com.docker.compose.service": name,
             "com.docker.compose.container-number": str(number),
-            "com.docker.compose.oneoff": "False",
+            "com.docker.compose.oneoff": str(kind == "job"),
             # Compose passes over containers without one, and makes those anew whose hash is not its own.
             "com.docker.compose.config-hash": fingerprint,
             "com.docker.compose.project.config_files": "compose.yaml",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
@@ -31,7 +31,7 @@ from paictl.drivers.docker.uploads import give, put_text, stamp
 from paictl.drivers.docker.vaults import is_vault
 from paictl.engine.driver import Scope
 
-__all__ = ["CONFIG_KIND", "Services", "containers_of"]
+__all__ = ["CONFIG_KIND", "Services", "containers_of", "stand_up", "sweep"]
 
 CONFIG_KIND = "config"
 """The kind, by its label, of the volumes that hold configurations: they come and go with their service."""
@@ -47,7 +47,7 @@ class Services:
     """A program in its container. What runs as it should is left alone."""
 
     def make(self, act: Act) -> None:
-        api, standing = act.connection.api, _standing(act)
+        standing = _standing(act)
         mine = [one for one in standing if one["Labels"].get(INSTANCE, "") == act.step.instance]
         if len(mine) == 1 and _fits(act, mine[0]) and _runs(act.connection, mine[0]):
             return
@@ -55,19 +55,9 @@ class Services:
             _end(act.connection, one)
         others = [one for one in standing if one not in mine]
         number = next(one for one in range(1, len(others) + 2) if not _taken(act, others, one))
-        self._configure(act)
-        spec: Spec = dict(act.spec)
         # While another serves, nobody is to find this one: it is given the service's name when the other goes.
         aliases = [] if any(one["State"] in _RUNS for one in others) else [act.text("alias")]
-        body, name = to_engine(spec, act.labels(number), aliases), container_name(act.scope.agent, act.name, number)
-        answer = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call] # so its types leave it
-        limits.tell(act, answer)
-        made = answer["Id"]
-        for network in spec["networks"][1:]:
-            api.connect_container_to_network(made, engine_name(act.scope.agent, network), aliases=aliases)
-        _give_volumes(act, made)
-        api.start(made)
-        _sweep(act, keep=_config_of(act))
+        stand_up(act, number, aliases)
 
     def remove(self, act: Act) -> None:
         handle = act.step.observed.handle if act.step.observed else ""
@@ -79,24 +69,42 @@ class Services:
                     _announce(act, one["Id"])
         for one in going:
             _end(act.connection, one)
-        _sweep(act)
-
-    def _configure(self, act: Act) -> None:
-        """Put its configuration where it will find it: an engine elsewhere can't mount a file of this machine."""
-        volume = _config_of(act)
-        if not volume:
-            return
-        files: Mapping[str, str] = act.spec["config"]  # type: ignore[assignment] # the spec is JSON data
-        marks = labels(act.scope, CONFIG_KIND, act.name)
-        act.connection.api.create_volume(volume, driver="local", labels=marks)
-        content = {PurePosixPath(path).name: text for path, text in files.items()}
-        time = stamp(act.text("config_digest"))
-        put_text(act.connection, volume, act.text("image"), content, labels(act.scope, UPLOAD, act.name), time)
+        sweep(act)
 
 
-def containers_of(connection: Connection, scope: Scope, service: str) -> list[dict[str, Any]]:
-    """The containers of one service, oldest first."""
-    wanted = {AGENT: scope.agent, TARGET: scope.target, KIND: "service", NAME: service}
+def stand_up(act: Act, number: int, aliases: Sequence[str]) -> str:
+    """Make the step's container, with all that it finds when it starts, and start it; its id."""
+    api = act.connection.api
+    _configure(act)
+    spec: Spec = dict(act.spec)
+    body, name = to_engine(spec, act.labels(number), aliases), container_name(act.scope.agent, act.name, number)
+    answer = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call] # so its types leave it
+    limits.tell(act, answer)
+    made = str(answer["Id"])
+    for network in spec["networks"][1:]:
+        api.connect_container_to_network(made, engine_name(act.scope.agent, network), aliases=list(aliases))
+    _give_volumes(act, made)
+    api.start(made)
+    sweep(act, keep=_config_of(act))
+    return made
+
+
+def _configure(act: Act) -> None:
+    """Put its configuration where it will find it: an engine elsewhere can't mount a file of this machine."""
+    volume = _config_of(act)
+    if not volume:
+        return
+    files: Mapping[str, str] = act.spec["config"]  # type: ignore[assignment] # the spec is JSON data
+    marks = labels(act.scope, CONFIG_KIND, act.name)
+    act.connection.api.create_volume(volume, driver="local", labels=marks)
+    content = {PurePosixPath(path).name: text for path, text in files.items()}
+    time = stamp(act.text("config_digest"))
+    put_text(act.connection, volume, act.text("image"), content, labels(act.scope, UPLOAD, act.name), time)
+
+
+def containers_of(connection: Connection, scope: Scope, name: str, kind: str = "service") -> list[dict[str, Any]]:
+    """The containers of one service or job, oldest first."""
+    wanted = {AGENT: scope.agent, TARGET: scope.target, KIND: kind, NAME: name}
     filters = json.dumps({"label": [f"{key}={value}" for key, value in wanted.items()]})
     return sorted(connection.ask("/containers/json", all=1, filters=filters), key=lambda one: one["Created"])
 
@@ -155,28 +163,29 @@ def _runs(connection: Connection, container: Mapping[str, Any]) -> bool:
 
 
 def _end(connection: Connection, container: Mapping[str, Any]) -> None:
-    if container["State"] == "paused":
-        # It could not hear that it is to end.
-        connection.api.unpause(container["Id"])
-    if container["State"] in _RUNS | {"paused"}:
-        # Without a number: the grace that the container itself was made with.
-        connection.api.stop(container["Id"])
-    _removed(connection, container["Id"])
+    """Have it gone; somebody may have the engine remove it at the same moment."""
+    from docker.errors import NotFound
+
+    with suppress(NotFound):
+        if container["State"] == "paused":
+            # It could not hear that it is to end.
+            connection.api.unpause(container["Id"])
+        if container["State"] in _RUNS | {"paused"}:
+            # Without a number: the grace that the container itself was made with.
+            connection.api.stop(container["Id"])
+        _removed(connection, container["Id"])
 
 
 def _removed(connection: Connection, container: str) -> None:
-    from docker.errors import APIError, NotFound
+    from docker.errors import APIError
 
     try:
         connection.api.remove_container(container, force=True)
-    except NotFound:
-        return
     except APIError as error:
         if error.status_code != 409:
             raise
-        # Somebody, or a paictl that was killed meanwhile, has the engine remove it already: its name is free once it has.
-        with suppress(NotFound):
-            connection.api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
+        # The engine removes it already: its name is free once it has.
+        connection.api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
 
 
 def _taken(act: Act, others: list[dict[str, Any]], number: int) -> bool:
@@ -189,7 +198,7 @@ def _config_of(act: Act) -> str:
     return engine_name(act.scope.agent, config_volume(act.name, config)) if isinstance(config, Mapping) else ""
 
 
-def _sweep(act: Act, keep: str = "") -> None:
+def sweep(act: Act, keep: str = "") -> None:
     """Remove the configurations of this service that no container has any more."""
     wanted = labels(act.scope, CONFIG_KIND, act.name)
     filters = {"label": [f"{key}={value}" for key, value in wanted.items()], "dangling": ["true"]}

@@ -16,6 +16,7 @@ from paictl.drivers.docker.asking import Declined
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.containers import live
 from paictl.drivers.docker.health import container_health
+from paictl.drivers.docker.jobs import JOB, ended
 from paictl.drivers.docker.limits import comparable
 from paictl.drivers.docker.naming import (
     AGENT,
@@ -77,6 +78,7 @@ class View:
         yield from self._weights()
         yield from self._secrets()
         yield from self._services()
+        yield from self._jobs()
 
     @cached_property
     def image_ids(self) -> dict[str, str]:
@@ -105,6 +107,7 @@ class View:
 
     def _networks(self) -> Iterator[Observed]:
         ours = {str(one["Id"]) for one in self.containers}
+        ours |= {handle for *_, handle in ended(self.scope, self.listed)}
         seen: set[str] = set()
         for one in sorted(self.networks, key=lambda each: str(each["Created"])):
             name = short_name(self.scope.agent, one["Name"])
@@ -208,6 +211,10 @@ class View:
             # Somebody wrote another label, which is seen by itself.
             return False
         return any(one is None or one[1] != time for one in found)
+
+    def _jobs(self) -> Iterator[Observed]:
+        for name, marks, health, handle in ended(self.scope, self.listed):
+            yield self._mine(JOB, name, {"agent": self.scope.agent}, marks, handle=handle, health=health)
 
     def _strange_containers(self) -> Iterator[Observed]:
         """Those of others that have a name of ours."""
