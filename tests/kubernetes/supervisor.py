@@ -40,8 +40,7 @@ def hold(directory: Path, group: str, users: Path | None) -> None:
             lock = os.open(users, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
         finally:
-            namespaces.kill()
-            namespaces.wait()
+            _end(namespaces)
             (directory / "first.json").unlink(missing_ok=True)
             _remove_groups(group)
 
@@ -50,15 +49,30 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
+def _end(namespaces: subprocess.Popen[bytes]) -> None:
+    """The first process has ended only when all others have; what started it waits for that."""
+    children = _children(namespaces)
+    if not children:
+        namespaces.kill()
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    namespaces.wait()
+
+
+def _children(process: subprocess.Popen[bytes]) -> list[int]:
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(child) for child in path.read_text(encoding="ascii").split()] if path.exists() else []
+
+
 def _tell(directory: Path, namespaces: subprocess.Popen[bytes]) -> None:
-    children = Path(f"/proc/{namespaces.pid}/task/{namespaces.pid}/children")
     ready = directory / "ready"
     while not ready.exists():
         if namespaces.poll() is not None:
             sys.exit("the namespaces can't be made")
         time.sleep(_POLL_SECONDS)
     ready.unlink()
-    told = {"holder": os.getpid(), "first": int(children.read_text(encoding="ascii").split()[0])}
+    told = {"holder": os.getpid(), "first": _children(namespaces)[0]}
     part = directory / "first.part"
     part.write_text(json.dumps(told), encoding="ascii")
     part.rename(directory / "first.json")

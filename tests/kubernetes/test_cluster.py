@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.kubernetes import lease as leases
 from tests.kubernetes.access import Access, Refused
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.images import TINY
@@ -155,26 +156,35 @@ def test_the_api_server_stops_and_comes_back_with_what_was_stored(private_cluste
 
 
 @pytest.mark.slow
-def test_nothing_of_a_cluster_outlives_a_user_that_is_killed(tmp_path: Path) -> None:
+def test_nothing_of_a_cluster_and_its_pods_outlives_a_user_that_is_killed(tmp_path: Path) -> None:
+    if (reason := leases.lacking()) or leases.given():
+        pytest.skip(reason or "a cluster that is given is not ours to stop")
     start = (
         "import fcntl, pathlib, sys\n"
         "from tests.kubernetes.cluster import Cluster\n"
+        "from tests.kubernetes.node import Node\n"
         "directory = pathlib.Path(sys.argv[1])\n"
         "users = (directory / 'users.lock').open('a')\n"
         "fcntl.flock(users, fcntl.LOCK_SH)\n"
-        "Cluster(directory).start(directory / 'users.lock')\n"
+        "cluster = Cluster(directory)\n"
+        "cluster.start(directory / 'users.lock')\n"
+        "Node(cluster).start()\n"
         "print('started', flush=True)\n"
         "sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", start, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
-        assert user.stdout is not None
-        assert user.stdout.readline() == "started\n"
-        assert len(_processes(tmp_path)) > 4
-        os.kill(user.pid, signal.SIGKILL)
-    until(lambda: not _processes(tmp_path), "the end of every process")
     group = Cluster(tmp_path).namespaces.group
-    until(lambda: not [*Path("/sys/fs/cgroup").glob(f"**/{group}")], "the end of its control groups")
+    try:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
+            assert user.stdout is not None
+            assert user.stdout.readline() == "started\n"
+            assert len(_processes(tmp_path)) > 8
+            assert [*Path("/sys/fs/cgroup").glob(f"*/{group}/kubepods")]
+            os.kill(user.pid, signal.SIGKILL)
+        until(lambda: not _processes(tmp_path), "the end of every process")
+        until(lambda: not [*Path("/sys/fs/cgroup").glob(f"*/{group}")], "the end of its control groups")
+    finally:
+        Cluster(tmp_path).stop()
 
 
 def _processes(directory: Path) -> list[psutil.Process]:
