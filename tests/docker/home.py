@@ -34,10 +34,9 @@ class DockerHome(Home):
         if verb == "apply" and self._built:
             self.engine.api.tag(self._held, *_name(self._built))
         done = super().run(verb, *arguments, code=code)
-        if verb == "apply" and not self._built:
-            [self._built] = [
-                tag for one in self.engine.api.images() for tag in one["RepoTags"] or () if self._runtime(tag)
-            ]
+        if verb == "apply" and not self._built and code == 0:
+            names = (tag for one in self.engine.api.images() for tag in one["RepoTags"] or ())
+            self._built = next(name for name in names if name.startswith(f"paictl/{self.agent}:"))
             self.engine.api.tag(self._built, *_name(self._held))
         return done
 
@@ -81,9 +80,6 @@ class DockerHome(Home):
     @property
     def _held(self) -> str:
         return f"paictl-test/held:{self.agent}"
-
-    def _runtime(self, tag: str) -> bool:
-        return tag.startswith(f"paictl/{self.agent}:")
 
     def _ours(self, thing: Mapping[str, Any], names: list[str]) -> bool:
         return (thing.get("Labels") or {}).get("paictl.agent") == self.agent or any(map(self._named, names))

@@ -19,6 +19,13 @@ _USUAL = (
     "Usually one of three: the engine is not running (`systemctl start docker`), this user may not use its socket (group "
     "docker), or another engine is meant (`docker context ls`, DOCKER_HOST, `context` of the target)."
 )
+_ANOTHER = "If another engine is meant: `docker context ls`, DOCKER_HOST, `context` of the target."
+_START = f"Start it (`systemctl start docker`). {_ANOTHER}"
+_NEXT = {
+    errno.ENOENT: _START,
+    errno.ECONNREFUSED: _START,
+    errno.EACCES: f"Let this user use it: `sudo usermod -aG docker $USER`, then log in again. {_ANOTHER}",
+}
 _HELPS = (
     ("no space left on device", "Make room on the disk of the engine, then apply again: it goes on from there."),
     ("port is already allocated", "Free that port, or give the agent another one in the manifest."),
@@ -81,16 +88,18 @@ def refused(status: int, explanation: str, what: str) -> EngineError:
 
 def unreachable(error: BaseException, address: str, complaint: str = "") -> Unreachable:
     """That the engine can't be reached, where, and the reason that the system gave."""
+    found = _cause(error)
+    number = found.errno if isinstance(found, OSError) and not isinstance(found, (ssl.SSLError, socket.gaierror)) else 0
     return Unreachable(
-        f"the Docker engine at {address} can't be reached: {complaint or _reason(error)}",
-        help=_USUAL
-        if not address.startswith("ssh:")
-        else f"`ssh {address.removeprefix('ssh://')} docker version` tells whether ssh gets there. {_USUAL}",
+        f"the Docker engine at {address} can't be reached: {complaint or _reason(found)}",
+        help=f"`ssh {address.removeprefix('ssh://')} docker version` tells whether ssh gets there. {_USUAL}"
+        if address.startswith("ssh:")
+        else _NEXT.get(number or 0, _USUAL),
     )
 
 
-def _reason(error: BaseException) -> str:
-    """The system's own reason, below what requests and urllib3 wrapped around it."""
+def _cause(error: BaseException) -> BaseException:
+    """What happened below what requests and urllib3 wrapped around it."""
     found, waiting = error, [error]
     while waiting:
         one = waiting.pop()
@@ -100,6 +109,11 @@ def _reason(error: BaseException) -> str:
             found = one
         # urllib3 names the reason as its cause, and what it was before that only as an argument of it.
         waiting += [next_ for next_ in (one.__context__, one.__cause__, *one.args) if isinstance(next_, BaseException)]
+    return found
+
+
+def _reason(found: BaseException) -> str:
+    """The system's own reason."""
     if isinstance(found, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({found.verify_message})"
     if isinstance(found, OSError) and found.errno == errno.ENOENT and not isinstance(found, ssl.SSLError):
