@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -228,3 +229,16 @@ def test_an_engine_that_remaps_users_is_told_that_its_containers_could_read_no_s
     refused = world.refused()
     assert "remaps users (userns-remap)" in refused.summary
     assert "without `userns-remap`" in refused.help
+
+
+def test_a_disk_that_is_too_small_is_told_with_how_much_is_needed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")  # noqa: PYI024 - the shape of shutil's own
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10 << 30, 9 << 30, 1 << 30))
+    refused = world.refused()
+    assert "has 1024 MiB free, and 1264 MiB are needed there" in refused.summary
+    assert "docker system df" in refused.help
+    # The image stands already: it takes no room again.
+    address = Address(world.blueprint.target, "docker", "image", "runtime")
+    world.check(Observation((Observed(address, "mine", {"tag": image(world.blueprint)}),)))
