@@ -38,7 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _driver(item: pytest.Item) -> str:
-    """On which driver a test runs: the parameter of the contract suite, else the folder it stands in."""
+    """On which driver a test runs: on an engine by its mark, else the parameter of the contract suite or the folder it stands in."""
+    if item.get_closest_marker("docker"):
+        return "docker"
     for name in ("native", "docker", "kubernetes", "ansible", "fake"):
         if f"[{name}" in item.name or f"drivers/{name}/" in item.nodeid:
             return name

@@ -1,4 +1,7 @@
-"""Prints a line a promise: how many tests keep it, on which drivers they ran, and what came of it. ``make promises``."""
+"""Prints a line a promise: how many tests keep it, on which drivers they ran, and what came of it. ``make promises``.
+
+Those on a Docker engine have a column of their own: without an engine they are skipped, and a promise is not kept by them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import RECORD
+from tests.docker import engine
 
 # The promises in the design's own order and words, shortened.
 PROMISES = {
@@ -67,6 +71,8 @@ def main() -> int:
             ran[number].append(line)
     for number, promise in PROMISES.items():
         print(_row(number, promise, ran[number]))
+    if any(one["driver"] == "docker" and one["outcome"] == "skipped" for tests in ran.values() for one in tests):
+        print(f"\nskipped on docker: {engine.lacking() or 'each test says why itself'}")
     return int(any(one["outcome"] == "failed" for tests in ran.values() for one in tests))
 
 
@@ -87,12 +93,22 @@ def _recorded(record: Path) -> list[dict[str, Any]]:
 
 def _row(number: int, promise: str, tests: list[dict[str, Any]]) -> str:
     if not tests:
-        return f"{number:>3}  none    {'':<24} {promise}"
+        return f"{number:>3}  none    {'':<24} {'':<10} {promise}"
     failed = sum(one["outcome"] == "failed" for one in tests)
     skipped = sum(one["outcome"] == "skipped" for one in tests)
-    drivers = ", ".join(sorted({one["driver"] for one in tests} - {""}))
+    drivers = ", ".join(sorted({one["driver"] for one in tests if one["outcome"] != "skipped"} - {"", "docker"}))
+    count = f"{len(tests)} tests: {drivers}" if drivers else f"{len(tests)} tests"
     verdict = "FAILED" if failed else ("skipped" if skipped == len(tests) else "passed")
-    return f"{number:>3}  {verdict:<7} {f'{len(tests)} tests: {drivers}' if drivers else f'{len(tests)} tests':<24} {promise}"
+    return f"{number:>3}  {verdict:<7} {count:<24} {_on_docker(tests):<10} {promise}"
+
+
+def _on_docker(tests: list[dict[str, Any]]) -> str:
+    """How many ran on an engine."""
+    outcomes = [one["outcome"] for one in tests if one["driver"] == "docker"]
+    ran = len(outcomes) - outcomes.count("skipped")
+    if not outcomes:
+        return ""
+    return f"docker {ran}" if ran else "docker -"
 
 
 if __name__ == "__main__":
