@@ -117,7 +117,8 @@ def _force(api: docker.APIClient, container: str) -> None:
 def test_a_container_of_our_name_that_is_not_ours_is_refused_shown_and_taken_over_only_when_asked(desk: Desk) -> None:
     api, resources = desk.api, desk.alone()
     api.remove_container(desk.container(), force=True)
-    theirs = api.create_container(desk.stack.image, ["sleep", "infinity"], name=desk.container())["Id"]
+    waits = ["sh", "-c", "trap exit TERM; while sleep 0.1; do :; done"]
+    theirs = api.create_container(desk.stack.image, waits, name=desk.container())["Id"]
     api.start(theirs)
     error, _ = desk.refused(resources, Refused)
     assert error.summary == "service/inner already exists and is not paictl's"
