@@ -19,7 +19,7 @@ from tests.docker.desk import Desk, made_desk
 from tests.engine.graphs import wanting
 from tests.waiting import until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

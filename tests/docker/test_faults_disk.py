@@ -20,7 +20,7 @@ from tests.docker.conftest import Reached
 from tests.docker.daemon import Engine
 from tests.docker.desk import Desk, made_desk
 
-pytestmark = [pytest.mark.docker, pytest.mark.parametrize("private_engine", [64], indirect=True)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.parametrize("private_engine", [64], indirect=True)]
 
 _SAYS = [
     "sh",

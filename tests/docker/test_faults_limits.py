@@ -14,7 +14,7 @@ from tests.docker.conftest import Reached
 from tests.docker.daemon import Engine
 from tests.docker.desk import Desk, made_desk
 
-pytestmark = [pytest.mark.docker, pytest.mark.parametrize("private_engine", [64], indirect=True)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.parametrize("private_engine", [64], indirect=True)]
 
 _WAITS = ["sh", "-c", "touch /tmp/ready; trap exit TERM; while sleep 0.1; do :; done"]
 

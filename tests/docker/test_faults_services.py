@@ -22,7 +22,7 @@ from tests.docker.desk import Desk, made_desk
 from tests.ports import free_port
 from tests.waiting import until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 # Well below what is waited for a service that may still come.
 _SOON_SECONDS = 40.0

@@ -21,7 +21,7 @@ from tests.docker.desk import Desk, made_desk
 from tests.docker.registry import Registry, program, served
 from tests.engine.graphs import wanting
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 _WAITS = ["sh", "-c", "touch /tmp/ready; trap exit TERM; while sleep 0.1; do :; done"]
 

@@ -15,7 +15,7 @@ from tests.docker.conftest import Reached
 from tests.docker.desk import Desk, made_desk
 from tests.engine.graphs import wanting
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 _OPTIONS = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 
