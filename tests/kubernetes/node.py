@@ -19,6 +19,7 @@ from tests.kubernetes.cluster import CLUSTER_DNS, NODE, PODS, Cluster
 __all__ = ["Node"]
 
 _CNI = "/usr/lib/cni"
+_VERSION_2 = Path("/sys/fs/cgroup")
 _POD_RANGE = "10.244.0.0/24"
 _ADDONS = Path(__file__).with_name("addons.yaml")
 _STARTED_SECONDS = 120
@@ -96,6 +97,11 @@ class Node:
         for root in (fields[1] for fields in mounted if fields[2] in {"cgroup", "cgroup2"}):
             made = Path(root, group)
             made.mkdir(exist_ok=True)
+            if Path(root) == _VERSION_2:
+                # There a group has the controllers that the one above it hands down.
+                handed = " ".join(f"+{one}" for one in Path(root, "cgroup.controllers").read_text("ascii").split())
+                for above in (Path(root), made):
+                    (above / "cgroup.subtree_control").write_text(handed, encoding="ascii")
             for name in ("cpuset.cpus", "cpuset.mems"):
                 inherited = Path(root, name)
                 if inherited.exists() and (made / name).exists():

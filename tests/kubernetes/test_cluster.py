@@ -248,6 +248,35 @@ def test_network_policies_let_through_what_they_name_only(node_cluster: Lease, n
     until(lambda: reaches(access, node_namespace, "stranger", "http://server/"), "both doors open")
 
 
+@pytest.mark.slow
+def test_network_policies_name_addresses_and_hold_for_the_node_itself(node_cluster: Lease, node_namespace: str) -> None:
+    access = node_cluster.access
+    access.apply(*web("client", node_namespace))
+    rolled_out(access, "deployment/client", node_namespace)
+    service = "--selector=kubernetes.io/service-name=kubernetes"
+    (found,) = access.get("endpointslices", service, "--namespace=default")["items"]
+    address, port = f"{found['endpoints'][0]['addresses'][0]}/32", found["ports"][0]["port"]
+    connect = "timeout 2 nc $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null"
+
+    def reached() -> bool:
+        try:
+            access.kubectl("exec", f"--namespace={node_namespace}", "deployment/client", "--", "sh", "-c", connect)
+        except Refused:
+            return False
+        return True
+
+    def leaves(**rule: Any) -> dict[str, Any]:
+        return _policy("out", node_namespace, {}, {"policyTypes": ["Egress"], "egress": [rule] if rule else []})
+
+    assert reached()
+    access.apply(leaves())
+    until(lambda: not reached(), "the API server out of reach")
+    access.apply(leaves(to=[{"ipBlock": {"cidr": address}}], ports=[{"port": port, "protocol": "TCP"}]))
+    until(reached, "the API server in reach again")
+    access.apply(leaves(to=[{"ipBlock": {"cidr": "0.0.0.0/0", "except": [address]}}]))
+    until(lambda: not reached(), "the exception held")
+
+
 def _policy(name: str, namespace: str, labels: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, Any]:
     selector = {"matchLabels": dict(labels)} if labels else {}
     where = {"name": name, "namespace": namespace}
