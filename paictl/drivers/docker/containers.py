@@ -1,4 +1,4 @@
-"""A container in three shapes: as Compose writes it, as the driver's spec, and as the Engine API takes and tells it. Pure.
+"""A container as Compose writes it, as the driver's spec, and as the Engine API takes it; ``inspected`` has the way back. Pure.
 
 What `docker compose up` would make of the rendered file and what the driver makes of it are the same: a key of the file
 that is not understood here is an error, never left out.
@@ -7,7 +7,6 @@ that is not understood here is an error, never left out.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,24 +15,24 @@ from paictl.drivers.docker.compose import bytes_of, port_of, seconds_of, tmpfs_o
 from paictl.drivers.docker.naming import (
     CONFIG,
     CONFIG_FILES,
-    NAME,
     STARTED_WITH,
-    container_name,
     engine_name,
-    short_name,
 )
 from paictl.drivers.docker.vaults import vault_volume
 from paictl.render.containers import digest
 
-__all__ = ["READABLE", "Spec", "config_volume", "from_compose", "live", "to_engine"]
+__all__ = ["NANO", "SETTINGS", "SPARE_GROUPS", "Spec", "config_volume", "from_compose", "no_copy", "to_engine"]
 
 Spec = dict[str, Any]
 
 _NONE = "none"
-_NANO = 1_000_000_000
+NANO = 1_000_000_000
+"""What the engine counts processors and seconds in."""
+
 # Told elsewhere: what is built, what starts first, and labels, which the driver writes itself.
 _ELSEWHERE = frozenset({"build", "depends_on", "labels", "image", "configs", "secrets", "volumes", "networks"})
-_SPARE_GROUPS = "groups"
+SPARE_GROUPS = "groups"
+"""The spec's key for the groups that its user has beside its own."""
 
 
 def config_volume(service: str, config: Mapping[str, Any]) -> str:
@@ -75,15 +74,15 @@ def _networks(written: Mapping[str, Any]) -> list[str]:
 def _mounts(service: str, written: Mapping[str, Any]) -> list[Spec]:
     mounts = [
         {"volume": one["source"], "target": one["target"], "read_only": bool(one.get("read_only"))}
-        | _no_copy(one.get("volume", {}).get("nocopy"))
+        | no_copy(one.get("volume", {}).get("nocopy"))
         for one in written.get("volumes", ())
     ]
     folders = {str(PurePosixPath(one["target"]).parent) for one in written.get("secrets", ())}
     vaults = [{"volume": vault_volume(service, written["user"]), "target": one, "read_only": True} for one in folders]
-    return [*mounts, *(one | _no_copy(told=True) for one in vaults)]
+    return [*mounts, *(one | no_copy(told=True) for one in vaults)]
 
 
-def _no_copy(told: object) -> Spec:
+def no_copy(told: object) -> Spec:
     """An empty volume takes over content, owner and mode of what the image has in its place, unless it is told not to."""
     return {"no_copy": True} if told else {}
 
@@ -141,9 +140,11 @@ _CONVERTED: Mapping[str, tuple[str, Any]] = {
     "logging": ("logging", _logging),
     "healthcheck": ("health", _health),
     "stop_grace_period": ("stop_seconds", seconds_of),
-    "group_add": (_SPARE_GROUPS, lambda value: [str(one) for one in value]),
+    "group_add": (SPARE_GROUPS, lambda value: [str(one) for one in value]),
     "deploy": ("gpus", _gpus),
 }
+SETTINGS = frozenset({*_PLAIN.values(), *(name for name, _ in _CONVERTED.values())})
+"""The keys of a spec that stand for one key of the file each."""
 
 
 def to_engine(spec: Spec, labels: Mapping[str, str], aliases: Sequence[str]) -> Spec:
@@ -192,7 +193,7 @@ def _host_config(spec: Spec, network: str) -> Spec:
         "LogConfig": {"Type": spec["logging"]["driver"], "Config": spec["logging"]["options"]},
         "Dns": list(spec.get("dns", ())),
         "DnsOptions": list(spec.get("dns_options", ())),
-        "GroupAdd": list(spec.get(_SPARE_GROUPS, ())),
+        "GroupAdd": list(spec.get(SPARE_GROUPS, ())),
         "PortBindings": {
             f"{one['port']}/tcp": [{"HostIp": one["address"], "HostPort": str(one["published"])}]
             for one in spec.get("ports", ())
@@ -200,7 +201,7 @@ def _host_config(spec: Spec, network: str) -> Spec:
         "Memory": spec.get("memory", 0),
         "MemorySwap": spec.get("memory_swap", 0),
         "PidsLimit": spec.get("pids"),
-        "NanoCpus": round(spec.get("cpus", 0) * _NANO),
+        "NanoCpus": round(spec.get("cpus", 0) * NANO),
         "CpuShares": spec.get("cpu_shares", 0),
         "Ulimits": [
             {"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in spec.get("ulimits", {}).items()
@@ -223,166 +224,5 @@ def _engine_health(health: Mapping[str, Any]) -> Spec:
     body: Spec = {"Test": health["test"]}
     for key, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
         if key in health:
-            body[name] = round(health[key] * _NANO)
+            body[name] = round(health[key] * NANO)
     return body | ({"Retries": health["retries"]} if "retries" in health else {})
-
-
-def live(told: Mapping[str, Any], agent: str, images: Mapping[str, str]) -> Spec:
-    """The spec of a container as `GET /containers/ID/json` tells it; ``images`` are the ids of the names that we gave.
-
-    What the image would fill in by itself (environment, entrypoint) can't be told apart and is left out. What the driver
-    never sets appears only where somebody did.
-    """
-    config, host = told["Config"], told["HostConfig"]
-    labels = config.get("Labels") or {}
-    spec: Spec = {
-        "agent": agent,
-        "image": _image(told, images),
-        "command": config.get("Cmd") or [],
-        "user": config.get("User", ""),
-        "networks": sorted(short_name(agent, one) or one for one in told["NetworkSettings"]["Networks"]),
-        "mounts": [_live_mount(agent, one) for one in host.get("Mounts") or ()],
-        "stop_seconds": config.get("StopTimeout") or 10,
-        "config_digest": labels.get(CONFIG, ""),
-        "started_with": _json(labels.get(STARTED_WITH, "")),
-        **_live_limits(host),
-        **_live_confinement(host),
-        **_live_names(told, agent),
-        **_live_strays(host),
-    }
-    spec["mounts"].sort(key=lambda mount: mount["target"])
-    if config.get("Healthcheck"):
-        spec["health"] = _live_health(config["Healthcheck"])
-    if host["NetworkMode"].startswith(("host", "container:")):
-        spec["networks"] = [host["NetworkMode"]]
-    return spec
-
-
-_NEVER_SET: Mapping[str, str] = {
-    "Privileged": "privileged",
-    "CapAdd": "cap_add",
-    "Binds": "binds",
-    "Devices": "devices",
-    "PidMode": "pid_mode",
-    "UTSMode": "uts_mode",
-    "UsernsMode": "user_namespace",
-    "ExtraHosts": "extra_hosts",
-    "PublishAllPorts": "publish_all_ports",
-    "VolumesFrom": "volumes_from",
-    "Links": "links",
-    "Sysctls": "sysctls",
-    "DeviceCgroupRules": "device_rules",
-    "CgroupParent": "cgroup_parent",
-    "CpuPeriod": "cpu_period",
-    "CpuQuota": "cpu_quota",
-    "CpusetCpus": "cpuset",
-    "CpusetMems": "cpuset_memory",
-    "MemoryReservation": "memory_reservation",
-    "BlkioWeight": "blkio_weight",
-    "OomKillDisable": "oom_kill_disable",
-    "OomScoreAdj": "oom_score",
-}
-READABLE = frozenset(
-    {
-        *("agent", "image", "networks", "mounts", "alias", "config_digest", "started_with"),
-        *("name", "ipc_mode", "bared_paths", *_NEVER_SET.values()),
-        *(*_PLAIN.values(), *(name for name, _ in _CONVERTED.values())),
-    }
-)
-"""Every key that a live spec may have; some are in no desired one, and there only where somebody did it by hand."""
-
-
-def _live_strays(host: Mapping[str, Any]) -> Spec:
-    found = {name: host[key] for key, name in _NEVER_SET.items() if host.get(key)}
-    if str(host.get("IpcMode")).startswith(("host", "container:")):
-        found["ipc_mode"] = host["IpcMode"]
-    # What the engine hides of /proc and /sys, unless it is told `systempaths=unconfined`.
-    if [] in (host.get("MaskedPaths"), host.get("ReadonlyPaths")):
-        found["bared_paths"] = True
-    return found
-
-
-def _live_names(told: Mapping[str, Any], agent: str) -> Spec:
-    """Its own name, where that is none of ours, and the one that it is found under on the agent's networks."""
-    service = (told["Config"].get("Labels") or {}).get(NAME, "")
-    found: Spec = {}
-    name = str(told["Name"]).lstrip("/")
-    if not re.fullmatch(re.escape(container_name(agent, service, 0)[:-1]) + "[0-9]+", name):
-        found["name"] = name
-    ours = [place for network, place in told["NetworkSettings"]["Networks"].items() if short_name(agent, network)]
-    if ours:
-        found["alias"] = service if all(service in (place.get("Aliases") or ()) for place in ours) else ""
-    return found
-
-
-def _live_limits(host: Mapping[str, Any]) -> Spec:
-    return {
-        # The engine says 0 for no limit, where the file says nothing.
-        "memory": host.get("Memory") or None,
-        "memory_swap": host.get("MemorySwap") or None,
-        "pids": host.get("PidsLimit") or None,
-        "cpus": (host.get("NanoCpus") or 0) / _NANO or None,
-        "cpu_shares": host.get("CpuShares") or None,
-        "ulimits": {one["Name"]: [one["Soft"], one["Hard"]] for one in host.get("Ulimits") or ()},
-        "gpus": [
-            {"driver": one["Driver"], "count": one["Count"], "capabilities": one["Capabilities"][0]}
-            for one in host.get("DeviceRequests") or ()
-        ],
-    }
-
-
-def _live_confinement(host: Mapping[str, Any]) -> Spec:
-    policy = host.get("RestartPolicy") or {}
-    times = policy.get("MaximumRetryCount") or 0
-    log = host.get("LogConfig") or {}
-    return {
-        "read_only": bool(host.get("ReadonlyRootfs")),
-        "init": bool(host.get("Init")),
-        "cap_drop": list(host.get("CapDrop") or ()),
-        "security": list(host.get("SecurityOpt") or ()),
-        "tmpfs": dict(host.get("Tmpfs") or {}),
-        "restart": f"{policy.get('Name') or 'no'}:{times}" if times else policy.get("Name") or "no",
-        "logging": {"driver": log.get("Type", ""), "options": dict(log.get("Config") or {})},
-        "dns": list(host.get("Dns") or ()),
-        "dns_options": list(host.get("DnsOptions") or ()),
-        _SPARE_GROUPS: list(host.get("GroupAdd") or ()),
-        "ports": sorted(_live_ports(host.get("PortBindings") or {}), key=lambda one: str(one["published"])),
-    }
-
-
-def _live_ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> list[Spec]:
-    return [
-        {"address": one["HostIp"], "published": int(one["HostPort"] or 0), "port": int(port.partition("/")[0])}
-        for port, several in bindings.items()
-        for one in several or ()
-    ]
-
-
-def _live_mount(agent: str, mount: Mapping[str, Any]) -> Spec:
-    name = mount.get("Source", "")
-    return {
-        "volume": short_name(agent, name) if mount.get("Type") == "volume" and short_name(agent, name) else name,
-        "target": mount["Target"],
-        "read_only": bool(mount.get("ReadOnly")),
-    } | _no_copy((mount.get("VolumeOptions") or {}).get("NoCopy"))
-
-
-def _live_health(told: Mapping[str, Any]) -> Spec:
-    health: Spec = {"test": told.get("Test") or []}
-    for key, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
-        if told.get(name):
-            health[key] = told[name] / _NANO
-    return health | ({"retries": told["Retries"]} if told.get("Retries") else {})
-
-
-def _image(told: Mapping[str, Any], images: Mapping[str, str]) -> str:
-    """The name it was made from; where that name means another image by now, what it really runs."""
-    name = str(told["Config"]["Image"])
-    return name if images.get(name, told["Image"]) == told["Image"] else str(told["Image"])
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

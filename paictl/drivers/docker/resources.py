@@ -14,7 +14,8 @@ from typing import Any
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service, Weights
 from paictl.drivers.docker import compose
-from paictl.drivers.docker.containers import READABLE, Spec, from_compose
+from paictl.drivers.docker.containers import Spec, from_compose
+from paictl.drivers.docker.inspected import READABLE
 from paictl.drivers.docker.naming import DRIVER, HOLDS_DATA, KEEPER, image_repository
 from paictl.drivers.docker.vaults import vault_options, vault_volume
 from paictl.engine.model import Address, DataEffect, Probe, Resource

@@ -14,8 +14,8 @@ from typing import Any
 from paictl.drivers.docker import ledger
 from paictl.drivers.docker.asking import Declined
 from paictl.drivers.docker.connection import Connection
-from paictl.drivers.docker.containers import live
 from paictl.drivers.docker.health import container_health
+from paictl.drivers.docker.inspected import live
 from paictl.drivers.docker.jobs import JOB, ended
 from paictl.drivers.docker.limits import comparable
 from paictl.drivers.docker.naming import (
