@@ -129,7 +129,8 @@ class View:
             name, marks = short_name(self.scope.agent, one["Name"]), one.get("Labels") or {}
             if name and marks.get(KIND, "volume") == "volume":
                 spec = {"agent": self.scope.agent, "options": dict(one.get("Options") or {})}
-                yield self._found("volume", name, spec, marks, handle=f"{one['Name']} {one['CreatedAt']}")
+                # Not by when it was created: older engines tell the time of the last change there.
+                yield self._found("volume", name, spec, marks, handle=str(one["Name"]))
 
     def _weights(self) -> Iterator[Observed]:
         found: dict[str, Observed] = {}
