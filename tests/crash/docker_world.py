@@ -19,7 +19,7 @@ from paictl.engine.model import Resource
 from tests.crash.matrix import Graphs, Kill, Server, Verb
 from tests.drivers.docker.stack import Stack
 
-__all__ = ["LIFE", "Chapter", "CrashStack", "Life"]
+__all__ = ["LIFE", "Chapter", "CrashStack", "Life", "write"]
 
 _PROGRAM = "cat /srv/paictl/config/it.json; echo; : >/tmp/ready; trap 'exit 0' TERM; sleep 100000 & wait"
 _FILE = "diary.txt"
@@ -63,6 +63,16 @@ class CrashStack(Stack):
         return (*kept, inner, self.service("outer", "volume/door", "service/inner", command=["sh", "-c", _PROGRAM]))
 
 
+def write(api: docker.APIClient, stack: Stack, text: str) -> None:
+    """Into the data of a stack that runs, anew, as the agent itself would."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        entry = tarfile.TarInfo(_FILE)
+        entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text.encode()))
+    api.put_archive(f"{stack.agent}-outer-1", "/data", packed.getvalue())
+
+
 @dataclass(frozen=True)
 class Life:
     """An agent that is led through ``LIFE`` by processes of their own, which may be killed."""
@@ -82,15 +92,6 @@ class Life:
         self.stack.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
-
-    def write(self, text: str) -> None:
-        """Into the data, as the agent itself would."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            entry = tarfile.TarInfo(_FILE)
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text.encode()))
-        self.api.put_archive(f"{self.stack.agent}-outer-1", "/data", packed.getvalue())
 
     def diary(self) -> str:
         """What the data holds, whether or not anything runs that mounts it."""

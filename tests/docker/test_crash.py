@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.crash.docker_world import LIFE, Chapter, CrashStack, Life
+from tests.crash.docker_world import LIFE, Chapter, CrashStack, Life, write
 from tests.crash.matrix import Kill, Server
 from tests.docker import stock
 from tests.docker.conftest import Reached
@@ -104,7 +104,7 @@ def _recovers(life: Life, undisturbed: Undisturbed, chapter: Chapter, how: str) 
     for what, expected in undisturbed.seen[chapter.name].items():
         assert seen[what] == expected, f"{what} after {chapter.name} {how}"
     if chapter.name == "apply":
-        life.write("what the agent wrote")
+        write(life.api, life.stack, "what the agent wrote")
     assert life.diary() == "what the agent wrote", f"{chapter.name} {how}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,9 +20,9 @@ from paictl.engine.intent import Options
 from paictl.engine.model import Resource
 from paictl.engine.points import OnPoint, pass_by
 from paictl.engine.reconciler import Reconciler
-from paictl.errors import PaictlError, PartlyApplied
+from paictl.errors import PaictlError, PartlyApplied, Refused
 from paictl.events import Event
-from tests.crash.docker_world import CrashStack
+from tests.crash.docker_world import CrashStack, write
 from tests.docker import stock
 from tests.docker.conftest import Reached
 from tests.engine.graphs import no_secrets, wanting
@@ -121,6 +122,26 @@ def test_a_journal_that_a_crash_has_torn_is_gone_on_from(desk: Desk) -> None:
     assert desk.reconciler().plan(wanting(first)).empty
     assert not journal.exists()
     assert len(desk.containers()) == 2
+
+
+@pytest.mark.promise(13)
+def test_a_volume_that_was_adopted_stays_ours_when_something_is_written_into_it(desk: Desk) -> None:
+    first, _ = desk.stack.graphs()
+    desk.api.create_volume(desk.stack.engine_name("door"))
+    with pytest.raises(Refused, match="volume/door already exists and is not paictl's"):
+        desk.reconciler().apply(wanting(first))
+    desk.reconciler().adopt(wanting(first), ["volume/door"])
+    desk.reconciler().apply(wanting(first))
+    told = desk.api.inspect_volume(desk.stack.engine_name("door"))["CreatedAt"]
+
+    def written() -> bool:
+        # Older engines tell the time of the last change, in seconds, for that of creation.
+        write(desk.api, desk.stack, secrets.token_hex(4))
+        return bool(desk.api.inspect_volume(desk.stack.engine_name("door"))["CreatedAt"] != told)
+
+    if desk.api.version()["ApiVersion"] == "1.41":
+        until(written, "another time")
+    assert desk.reconciler().plan(wanting(first)).empty
 
 
 @pytest.mark.promise(17)
