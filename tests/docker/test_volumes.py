@@ -14,8 +14,10 @@ import pytest
 from docker.types import Mount
 
 from paictl.blueprint.types import Blueprint, RuntimePin, Volume
+from paictl.drivers.docker.driver import DockerDriver
 from paictl.drivers.docker.execution import run
 from paictl.drivers.docker.uploads import put_text
+from paictl.engine.driver import Scope
 from paictl.engine.fingerprint import fingerprint
 from paictl.engine.model import Resource, Step
 from paictl.errors import Refused
@@ -143,8 +145,9 @@ def _compose_project(engine: Reached, folder: Path) -> tuple[Blueprint, Callable
 
 
 def test_compose_alone_gives_a_new_volume_to_its_service_and_alters_none_that_holds_something(
-    engine: Reached, tmp_path: Path
+    engine: Reached, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
     blueprint, compose = _compose_project(engine, tmp_path)
     look = ("exec", "-T", "store", "sh", "-c")
     try:
@@ -163,5 +166,12 @@ def test_compose_alone_gives_a_new_volume_to_its_service_and_alters_none_that_ho
         assert hardened["Config"]["User"] == "65532:65532"
         assert hardened["HostConfig"]["CapDrop"] == ["ALL"]
         assert not hardened["HostConfig"]["CapAdd"]
+        # An apply would take the job away, before the volume that it holds.
+        driver = DockerDriver()
+        found = driver.observe(Scope(blueprint.agent, "here")).resources
+        driver.connection.close()
+        [job] = [one for one in found if one.address.kind == "job"]
+        assert (job.address.name, job.owner, job.health.state) == ("folders", "mine", "healthy")
+        assert [str(one) for one in job.depends_on] == ["volume/store-data"]
     finally:
         compose("down", "--volumes", "--rmi", "local", "--timeout", "1")
