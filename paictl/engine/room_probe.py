@@ -29,8 +29,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 MODULUS = (1 << 61) - 1
-# A container's room says `No route to host` after three seconds; only what is silent for longer has left.
-_SECONDS = 4.0
+# A container's room says `No route to host` after three seconds, on a busy machine later; only what is silent for longer has left.
+_SECONDS = 8.0
 # Most attempts wait for a silence to end.
 _AT_ONCE = 32
 _MAX_FILE = 8 << 20
