@@ -75,14 +75,15 @@ class Engine:
     """A daemon below ``directory``: its data root stays when it stops, so that images need be built only once.
 
     With ``megabytes`` its data root is a disk of that size, in memory, and gone when it stops. ``programs`` are folders whose
-    dockerd and containerd are used instead of this machine's, and ``flags`` are that daemon's.
+    dockerd and containerd are used instead of this machine's; ``flags`` are that daemon's, and with ``NAME=value`` its environment.
     """
 
     def __init__(
         self, directory: Path, megabytes: int = 0, programs: Sequence[Path] = (), flags: Sequence[str] = ()
     ) -> None:
-        self._path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
-        self._flags = tuple(flags)
+        path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
+        self._flags = [flag for flag in flags if flag.startswith("-")]
+        self._environment = [f"PATH={path}", *(flag for flag in flags if not flag.startswith("-"))]
         self.directory = directory
         self.data = directory / "data"
         self._megabytes = megabytes
@@ -155,7 +156,7 @@ class Engine:
 
     def _serve(self) -> None:
         daemon = [
-            *("env", f"PATH={self._path}", "dockerd", *self._flags),
+            *("env", *self._environment, "dockerd", *self._flags),
             f"--host={self.host}",
             f"--data-root={self.data}",
             f"--pidfile={self._pidfile}",

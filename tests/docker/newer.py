@@ -21,8 +21,8 @@ from tests.docker.debian import alone, program
 __all__ = ["Programs", "lacking", "newest"]
 
 # The newest first; the next is Debian's stable release, whose packages stay. Docker 29 keeps images in containerd's store unless
-# told otherwise: of the engines before it, 28 can do so already.
-_RELEASES = {"testing": ("--feature=containerd-snapshotter=true",), "trixie": ()}
+# told otherwise, and speaks no API before 1.44: of the engines before it, 28 can do so already.
+_RELEASES = {"testing": ("--feature=containerd-snapshotter=true", "DOCKER_MIN_API_VERSION=1.44"), "trixie": ()}
 _TESTS = (
     "tests/drivers/contract",
     "tests/docker/test_execution.py",
