@@ -44,8 +44,9 @@ def _driver(item: pytest.Item) -> str:
     for name in ("native", "docker", "kubernetes", "ansible", "fake"):
         if f"[{name}" in item.name or f"drivers/{name}/" in item.nodeid:
             return name
-    if item.get_closest_marker("real"):
-        return "native"
+    for marker, name in (("docker", "docker"), ("real", "native")):
+        if item.get_closest_marker(marker):
+            return name
     return "fake" if item.nodeid.startswith(("tests/engine", "tests/crash", "tests/plans", "tests/cli")) else ""
 
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from tests.docker import stock
+from tests.docker.compose import compose_command
 from tests.docker.conftest import Reached
 from tests.docker.home import DockerHome
 from tests.story.life import End, Life
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("story-quickstart")]
+# The first apply builds an image.
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("story-quickstart"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +36,16 @@ def home(engine: Reached, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 class TestTheQuickstartOnDocker(Life):
+    def test_docker_compose_sees_it(self, home: DockerHome) -> None:
+        command = compose_command(home.engine.host)
+        listed = json.loads(subprocess.run([*command, "ls", "--format=json"], capture_output=True, check=True).stdout)
+        assert "running(5)" in [one["Status"] for one in listed if one["Name"] == home.agent]
+        of_it = [*command, "-p", home.agent]
+        shown = subprocess.run([*of_it, "ps", "--services"], capture_output=True, text=True, check=True).stdout
+        assert sorted(shown.split()) == ["agent", "gateway", "model-chat", "model-embed", "secrets"]
+        logs = subprocess.run([*of_it, "logs", "gateway"], capture_output=True, text=True, check=True).stdout
+        assert "gateway-1" in logs
+
     @pytest.mark.promise(24)
     def test_verify_names_what_an_agent_reaches_that_somebody_put_on_another_network(self, home: DockerHome) -> None:
         agent, network = home.running()["agent"], f"{home.agent}_to-model-chat"

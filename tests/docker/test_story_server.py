@@ -13,7 +13,13 @@ from tests.docker.conftest import Reached
 from tests.docker.home import DockerHome
 from tests.story.life import End, Life
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("story-server")]
+# The first apply builds an image.
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("story-server"),
+]
 
 
 @pytest.fixture(scope="module")
