@@ -19,6 +19,7 @@ from tests.kubernetes.cluster import CLUSTER_DNS, NODE, PODS, Cluster
 __all__ = ["Node"]
 
 _CNI = "/usr/lib/cni"
+_KUBELET = "/var/lib/kubelet"
 _VERSION_2 = Path("/sys/fs/cgroup")
 _POD_RANGE = "10.244.0.0/24"
 _ADDONS = Path(__file__).with_name("addons.yaml")
@@ -52,7 +53,7 @@ class Node:
         self.cluster = cluster
         self._directory = cluster.directory / "node"
         self._namespaces = cluster.namespaces
-        # State and sockets are in the namespaces' own /run: the path of a socket has at most 107 characters.
+        # Sockets are in the namespaces' own /run and /var/lib: their paths have at most 107 characters.
         self._socket = "/run/containerd/paictl-test.sock"
 
     def start(self) -> None:
@@ -143,6 +144,8 @@ class Node:
 
     def _serve_pods(self) -> None:
         (self._directory / "resolv.conf").touch()
+        (self._directory / "kubelet").mkdir()
+        self._namespaces.run(["mount", "--bind", str(self._directory / "kubelet"), _KUBELET])
         settings: dict[str, Any] = {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
@@ -172,7 +175,7 @@ class Node:
         flags = [
             f"--config={path}",
             f"--kubeconfig={self.cluster.credentials('kubelet')}",
-            f"--root-dir={self._directory / 'kubelet'}",
+            f"--root-dir={_KUBELET}",
             f"--hostname-override={NODE}",
             f"--node-ip={self._namespaces.address}",
         ]

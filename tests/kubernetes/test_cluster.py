@@ -2,99 +2,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
 from tests.kubernetes import lease as leases
-from tests.kubernetes.access import Access, Refused
+from tests.kubernetes.access import Refused
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.documents import READY_SECONDS, forwarded, pod, reaches, rolled_out, web
 from tests.kubernetes.images import TINY
 from tests.kubernetes.lease import Lease
 from tests.waiting import until
 
 pytestmark = pytest.mark.kubernetes
-
-_SMALL = {"cpu": "10m", "memory": "16Mi"}
-_RESTRICTED: dict[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-_READY_SECONDS = 90
-
-
-def container(*command: str, **more: Any) -> dict[str, Any]:
-    resources = {"requests": _SMALL, "limits": _SMALL}
-    base = {"name": "main", "image": TINY, "imagePullPolicy": "IfNotPresent", "resources": resources}
-    return {**base, "command": list(command), "securityContext": _RESTRICTED, **more}
-
-
-def pod(*command: str, labels: Mapping[str, str], **more: Any) -> dict[str, Any]:
-    parts = {key: more.pop(key) for key in ("ports", "readinessProbe", "volumeMounts") if key in more}
-    quick = {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}
-    spec = {**quick, "containers": [container(*command, **parts)], **more}
-    return {"metadata": {"labels": dict(labels)}, "spec": spec}
-
-
-def web(name: str, namespace: str) -> list[dict[str, Any]]:
-    """A Deployment that answers with its name on a named port, and its Service on port 80."""
-    labels = {"app": name}
-    serve = f"echo {name} says hello; echo {name} >/tmp/index.html; exec httpd -f -v -p 8080 -h /tmp"
-    template = pod(
-        "sh",
-        "-c",
-        serve,
-        labels=labels,
-        ports=[{"name": "http", "containerPort": 8080}],
-        readinessProbe={"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
-        volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],
-        volumes=[{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
-    )
-    where = {"name": name, "namespace": namespace}
-    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
-    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
-    return [
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": where, "spec": spec},
-        {"apiVersion": "v1", "kind": "Service", "metadata": where, "spec": {"selector": labels, "ports": ports}},
-    ]
-
-
-def rolled_out(access: Access, what: str, namespace: str) -> None:
-    access.kubectl("rollout", "status", what, f"--namespace={namespace}", f"--timeout={_READY_SECONDS}s")
-
-
-@contextmanager
-def forwarded(access: Access, namespace: str, what: str) -> Iterator[str]:
-    """The address of its port http on this machine, for as long as the port is forwarded."""
-    command = access.command("port-forward", f"--namespace={namespace}", what, ":http", "--address=127.0.0.1")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
-        assert forward.stdout is not None
-        line = forward.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+)", line)
-        assert found, line
-        yield f"http://127.0.0.1:{found[1]}"
-        forward.terminate()
-
-
-def reaches(access: Access, namespace: str, sender: str, address: str) -> bool:
-    """Whether a pod of the deployment gets an answer from there."""
-    asked = ("timeout", "2", "wget", "-q", "-O", "-", address)  # wget's own limit ends with a signal in Debian's build
-    try:
-        return bool(access.kubectl("exec", f"--namespace={namespace}", f"deployment/{sender}", "--", *asked))
-    except Refused:
-        return False
 
 
 def test_a_pod_that_is_not_confined_is_refused_in_a_restricted_namespace(cluster: Lease, namespace: str) -> None:
@@ -221,84 +146,6 @@ def test_a_services_name_leads_to_its_pods_and_names_outside_to_nothing(
 
 
 @pytest.mark.slow
-def test_network_policies_let_through_what_they_name_only(node_cluster: Lease, node_namespace: str) -> None:
-    access = node_cluster.access
-    names = ("server", "friend", "stranger")
-    access.apply(*(document for name in names for document in web(name, node_namespace)))
-    for name in names:
-        rolled_out(access, f"deployment/{name}", node_namespace)
-    assert reaches(access, node_namespace, "stranger", "http://server/")
-
-    access.apply(
-        _policy("nothing", node_namespace, {}, {"policyTypes": ["Ingress", "Egress"]}),
-        _policy("names", node_namespace, {}, {"egress": [_to_names()], "policyTypes": ["Egress"]}),
-        _policy("from-friend", node_namespace, {"app": "server"}, {"ingress": [_from("friend")]}),
-        _policy("to-server", node_namespace, {"app": "friend"}, {"egress": [_to("server")], "policyTypes": ["Egress"]}),
-    )
-    until(lambda: not reaches(access, node_namespace, "stranger", "http://server/"), "the stranger kept out")
-    until(lambda: reaches(access, node_namespace, "friend", "http://server/"), "the friend let in")
-    assert not reaches(access, node_namespace, "friend", "http://stranger/")
-    assert not reaches(access, node_namespace, "server", "http://friend/")
-    rolled_out(access, "deployment/server", node_namespace)  # a node's own probes get through
-
-    # What leaves is asked, too: a door that only the receiver opens stays closed.
-    access.apply(_policy("from-all", node_namespace, {"app": "server"}, {"ingress": [{}]}))
-    assert not reaches(access, node_namespace, "stranger", "http://server/")
-    access.apply(_policy("out", node_namespace, {"app": "stranger"}, {"egress": [{}], "policyTypes": ["Egress"]}))
-    until(lambda: reaches(access, node_namespace, "stranger", "http://server/"), "both doors open")
-
-
-@pytest.mark.slow
-def test_network_policies_name_addresses_and_hold_for_the_node_itself(node_cluster: Lease, node_namespace: str) -> None:
-    access = node_cluster.access
-    access.apply(*web("client", node_namespace))
-    rolled_out(access, "deployment/client", node_namespace)
-    service = "--selector=kubernetes.io/service-name=kubernetes"
-    (found,) = access.get("endpointslices", service, "--namespace=default")["items"]
-    address, port = f"{found['endpoints'][0]['addresses'][0]}/32", found["ports"][0]["port"]
-    connect = "timeout 2 nc $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null"
-
-    def reached() -> bool:
-        try:
-            access.kubectl("exec", f"--namespace={node_namespace}", "deployment/client", "--", "sh", "-c", connect)
-        except Refused:
-            return False
-        return True
-
-    def leaves(**rule: Any) -> dict[str, Any]:
-        return _policy("out", node_namespace, {}, {"policyTypes": ["Egress"], "egress": [rule] if rule else []})
-
-    assert reached()
-    access.apply(leaves())
-    until(lambda: not reached(), "the API server out of reach")
-    access.apply(leaves(to=[{"ipBlock": {"cidr": address}}], ports=[{"port": port, "protocol": "TCP"}]))
-    until(reached, "the API server in reach again")
-    access.apply(leaves(to=[{"ipBlock": {"cidr": "0.0.0.0/0", "except": [address]}}]))
-    until(lambda: not reached(), "the exception held")
-
-
-def _policy(name: str, namespace: str, labels: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, Any]:
-    selector = {"matchLabels": dict(labels)} if labels else {}
-    where = {"name": name, "namespace": namespace}
-    whole = {"podSelector": selector, **spec}
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": where, "spec": whole}
-
-
-def _from(app: str) -> dict[str, Any]:
-    return {"from": [{"podSelector": {"matchLabels": {"app": app}}}], "ports": [{"port": "http", "protocol": "TCP"}]}
-
-
-def _to(app: str) -> dict[str, Any]:
-    return {"to": [{"podSelector": {"matchLabels": {"app": app}}}], "ports": [{"port": "http", "protocol": "TCP"}]}
-
-
-def _to_names() -> dict[str, Any]:
-    system = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
-    dns = {"namespaceSelector": system, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
-    return {"to": [dns], "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
-
-
-@pytest.mark.slow
 def test_a_stateful_set_keeps_its_data_when_its_pod_is_replaced_and_its_volume_does_not_grow(
     node_cluster: Lease, node_namespace: str
 ) -> None:
@@ -336,7 +183,7 @@ def test_a_container_that_takes_more_memory_than_it_may_is_killed(node_cluster: 
     greedy["metadata"] = {"name": "greedy", "namespace": node_namespace}
     access.apply({"apiVersion": "v1", "kind": "Pod", **greedy})
     wanted = "--for=jsonpath={.status.phase}=Failed"
-    access.kubectl("wait", wanted, "pod/greedy", f"--namespace={node_namespace}", f"--timeout={_READY_SECONDS}s")
+    access.kubectl("wait", wanted, "pod/greedy", f"--namespace={node_namespace}", f"--timeout={READY_SECONDS}s")
     (status,) = access.get("pod", "greedy", f"--namespace={node_namespace}")["status"]["containerStatuses"]
     assert status["state"]["terminated"]["reason"] == "OOMKilled"
 
