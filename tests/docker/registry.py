@@ -17,6 +17,8 @@ from pathlib import Path
 import docker
 
 from paictl.drivers.docker import images
+from tests.docker.debian import RELEASE
+from tests.docker.debian import program as packaged
 from tests.waiting import until
 
 __all__ = ["Registry", "image_file", "program", "served"]
@@ -30,8 +32,11 @@ http: {{addr: "127.0.0.1:{port}"}}
 
 
 def program() -> str | None:
-    """Where the registry's program is, if it is installed (apt-get install docker-registry)."""
-    return shutil.which("docker-registry")
+    """Where the registry's program is: installed, else out of its package; None where Debian's packages can't be had."""
+    try:
+        return shutil.which("docker-registry") or str(packaged("docker-registry", RELEASE, "usr/bin/docker-registry"))
+    except (OSError, RuntimeError):
+        return None
 
 
 @dataclass(frozen=True)
