@@ -68,7 +68,7 @@ def test_a_job_succeeds_once_before_who_needs_it_and_is_remembered(desk: Desk) -
     assert _runs(desk) == 1
     assert desk.plan(wanted) == ""
     assert desk.reconciler().status().ready
-    # By the container alone, where the records are lost.
+    # Where the state is lost, but not the record on the engine.
     shutil.rmtree(desk.state)
     assert desk.apply(wanted).plan.empty
     # By the records alone, where somebody has tidied up.
@@ -109,5 +109,9 @@ def test_a_job_that_runs_when_its_paictl_is_killed_is_waited_for_and_not_run_twi
     until(lambda: bool(desk.api.containers(filters={"name": [desk.container("migrate")]})), "it runs")
     desk.driver.act(step, secrets=desk.stack.secrets, emit=ignore)
     first.join(30)
+    # Whoever comes after a crash knows by the container alone that it has succeeded.
+    desk.driver.act(step, secrets=desk.stack.secrets, emit=ignore)
+    [seen] = [one for one in desk.driver.observe(desk.stack.scope).resources if one.address == job.address]
+    assert (seen.owner, seen.health.state, seen.fingerprint) == ("mine", "healthy", step.fingerprint)
     desk.apply(_with_job(desk, "sleep 3"))
     assert _runs(desk) == 1
