@@ -125,7 +125,7 @@ def test_what_is_no_address_is_told_in_a_sentence(host: str, reason: str, monkey
 
 @pytest.mark.promise(4)
 @pytest.mark.usefixtures("person")
-def test_an_engine_that_is_not_there_is_told_with_its_address_and_the_usual_reasons(
+def test_an_engine_that_is_not_there_is_told_with_its_address_and_how_it_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for host, reason in ((f"unix://{tmp_path}/none.sock", "there is no such socket"), ("tcp://127.0.0.1:9", "refused")):
@@ -134,8 +134,7 @@ def test_an_engine_that_is_not_there_is_told_with_its_address_and_the_usual_reas
             connect().engine()
         assert told.value.summary.startswith(f"the Docker engine at {host} can't be reached: ")
         assert reason in told.value.summary
-        assert "group docker" in told.value.help
-        assert "not running" in told.value.help
+        assert "`systemctl start docker`" in told.value.help
         assert "docker context ls" in told.value.help
 
 
@@ -143,6 +142,7 @@ def test_a_socket_that_one_may_not_use_is_told_as_that() -> None:
     told = told_as(PermissionError(13, "Permission denied"), "listing", "unix:///run/docker.sock")
     assert isinstance(told, Unreachable)
     assert told.summary == "the Docker engine at unix:///run/docker.sock can't be reached: Permission denied"
+    assert "`sudo usermod -aG docker $USER`" in told.help
 
 
 def test_an_error_that_is_not_the_engines_is_left_alone() -> None:
