@@ -9,10 +9,10 @@ import platform
 import sys
 from pathlib import Path
 
-from bench.table import Row, render
+from bench.table import Lacking, Row, render
 
 # In the order of the design's table. Each has ``run() -> list[Row]``.
-MODULES = ("startup", "engine", "recall", "door")
+MODULES = ("startup", "engine", "docker", "recall", "door")
 _KEPT = Path(__file__).parent.parent / "docs" / "performance.md"
 _BEGIN = "<!-- the last table of `make bench` -->\n"
 
@@ -25,19 +25,26 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the table in docs/performance.md")
     asked = parser.parse_args()
     rows: list[Row] = []
+    skipped: list[str] = []
     for name in asked.modules:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        rows += importlib.import_module(f"bench.{name}").run()
+        try:
+            rows += importlib.import_module(f"bench.{name}").run()
+        except Lacking as why:
+            skipped.append(f"{name}: {why}")
     table = render(rows)
     print(table)
     if asked.write:
         head, _, _ = _KEPT.read_text(encoding="utf-8").partition(_BEGIN)
         where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
         _KEPT.write_text(f"{head}{_BEGIN}\nOn {where}:\n\n{table}\n", encoding="utf-8")
+    for line in skipped:
+        print(f"skipped {line}", file=sys.stderr)
     missed = [row.what for row in rows if not row.holds]
     if missed:
         print(f"missed: {'; '.join(missed)}", file=sys.stderr)
-    return int(asked.check and bool(missed))
+    # On a machine for tests nothing may be left out.
+    return int(asked.check and bool(missed or (skipped and os.environ.get("CI") == "true")))
 
 
 if __name__ == "__main__":

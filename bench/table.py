@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Row", "render"]
+__all__ = ["Lacking", "Row", "render"]
+
+
+class Lacking(Exception):
+    """A benchmark can't run on this machine; says what is missing."""
 
 
 @dataclass(frozen=True)
