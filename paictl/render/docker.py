@@ -114,6 +114,7 @@ def _context(blueprint: Blueprint) -> Mapping[str, object]:
         "root": ROOT,
         "uid": UID,
         "image": image(blueprint),
+        "door": door.name,
         "folders": folders,
         "owned": volumes_of_others(blueprint),
         "fetchable": any(folder.fetchable for folder in folders),

@@ -25,6 +25,7 @@ __all__ = ["Programs", "lacking", "newest"]
 _RELEASES = {"testing": ("--feature=containerd-snapshotter=true", "DOCKER_MIN_API_VERSION=1.44"), "trixie": ()}
 _TESTS = (
     "tests/drivers/contract",
+    "tests/docker/test_compose.py",
     "tests/docker/test_execution.py",
     "tests/docker/test_locked_images.py",
     "tests/docker/test_networks.py",

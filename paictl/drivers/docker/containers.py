@@ -29,8 +29,10 @@ _NONE = "none"
 NANO = 1_000_000_000
 """What the engine counts processors and seconds in."""
 
-# Told elsewhere: what is built, what starts first, and labels, which the driver writes itself.
-_ELSEWHERE = frozenset({"build", "depends_on", "labels", "image", "configs", "secrets", "volumes", "networks"})
+# Told elsewhere: where images come from, what starts first, and labels, which the driver writes itself.
+_ELSEWHERE = frozenset(
+    {"build", "pull_policy", "depends_on", "labels", "image", "configs", "secrets", "volumes", "networks"}
+)
 SPARE_GROUPS = "groups"
 """The spec's key for the groups that its user has beside its own."""
 
