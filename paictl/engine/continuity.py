@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from paictl.clock import Clock, SystemClock
 from paictl.engine.door import DoorError, Inspection, ask, inspect, wait_ready
 from paictl.engine.driver import Reach
 from paictl.errors import PaictlError
@@ -18,6 +19,8 @@ from paictl.manifest.models import Continuity
 __all__ = ["ContinuityLost", "Guard"]
 
 _READY_SECONDS = 120.0
+# An agent that was started again says its schedules a moment later; until then the door repeats those it was told before.
+_HELLO_SECONDS, _POLL_SECONDS = 20.0, 0.2
 
 
 class ContinuityLost(PaictlError):
@@ -48,6 +51,7 @@ class Guard:
     permissions: str
     lasting: frozenset[str]
     emit: Emit = ignore
+    clock: Clock = field(default_factory=SystemClock)
     _before: _Before | None = field(default=None, init=False)
 
     def remember(self) -> None:
@@ -62,12 +66,21 @@ class Guard:
         """Wait until the agent is ready and hold it against what was; raises ``ContinuityLost`` naming all that is gone."""
         reach = self.reach()
         wait_ready(reach, timeout=_READY_SECONDS)
-        lost = [*self._lost_state(inspect(reach)), *self._lost_facts(reach)]
+        lost = [*self._lost_state(self._greeted(reach)), *self._lost_facts(reach)]
         if lost:
             raise ContinuityLost(
                 f"the change would have lost: {'; '.join(lost)}",
                 help="The previous release is being restored; look at the change again, or take the check out of `continuity`.",
             )
+
+    def _greeted(self, reach: Reach) -> Inspection:
+        """The agent as it is, once it has told the declared schedules, or had the time for it."""
+        deadline = self.clock.monotonic() + _HELLO_SECONDS
+        now = inspect(reach)
+        while dict(now.schedules) != dict(self.schedules) and self.clock.monotonic() < deadline:
+            self.clock.sleep(_POLL_SECONDS)
+            now = inspect(reach)
+        return now
 
     def _lost_state(self, now: Inspection) -> Iterator[str]:
         checks = self.declared.checks
