@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -138,3 +139,19 @@ def test_small_models_are_not_offered_tools(tmp_path: Path, parameters: int, off
     content = blueprint.service("agent").config.content
     assert isinstance(content, dict)
     assert content["tools"] is offered
+
+
+@pytest.mark.parametrize(
+    ("spaces", "chosen"),
+    [
+        ("brief: {retain: session}, work: {retain: 365d}, home: {}", "work"),
+        ("brief: {retain: session}", "long-term"),
+    ],
+)
+def test_statements_go_to_the_first_space_that_outlives_a_conversation(
+    tmp_path: Path, spaces: str, chosen: str
+) -> None:
+    spec = MODELS + f"  memory: {{spaces: {{{spaces}}}}}\n"
+    content = compile_blueprint(manifest(tmp_path, spec), RESOLVED).service("agent").config.content
+    assert isinstance(content, Mapping)
+    assert content["space"] == chosen

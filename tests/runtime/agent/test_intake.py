@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from paictl.manifest.models import Space
-from paictl.runtime.agent.intake import long_term_space, read
+from paictl.runtime.agent.intake import read
 
 CASES: list[dict[str, Any]] = YAML(typ="safe").load(Path(__file__).with_name("intake.yaml").read_text(encoding="utf-8"))
 
@@ -25,9 +24,3 @@ def test_a_message_is_read_as_the_data_says(case: dict[str, Any]) -> None:
 def test_a_pasted_text_is_material_and_not_a_list_of_statements() -> None:
     assert read("My father was born in 1950. " * 13).remember == ()
     assert read("I know that " + "very " * 200 + "well.").remember == ()
-
-
-def test_statements_go_to_the_first_space_that_outlives_a_conversation() -> None:
-    brief, work = Space(retain="session"), Space(retain="365d")
-    assert long_term_space({"brief": brief, "work": work, "home": Space()}) == "work"
-    assert long_term_space({"brief": brief}) == "long-term"
