@@ -230,8 +230,5 @@ def test_changes_rollbacks_and_removals_that_are_killed_keep_the_data_and_end_as
     home.run("destroy", "--yes")
     assert home.running() == {}
     assert _data(home) == data
-    home.run("apply", "--yes")
-    assert knows_the_sister(home)
-    home.run("destroy", "--yes")
     home.run("destroy", "--yes", *(word for address in home.kept() for word in ("--delete-data", address)))
     assert home.left() == []
