@@ -114,7 +114,7 @@ def _context(blueprint: Blueprint) -> Mapping[str, object]:
         "root": ROOT,
         "uid": UID,
         "image": image(blueprint),
-        "door": door.name,
+        "builder": _builder(blueprint),
         "folders": folders,
         "owned": volumes_of_others(blueprint),
         "fetchable": any(folder.fetchable for folder in folders),
@@ -129,6 +129,15 @@ def _context(blueprint: Blueprint) -> Mapping[str, object]:
         "egress": door.egress,
         "labelled": lambda kind, name: _labels(blueprint, kind, name),
     }
+
+
+def _builder(blueprint: Blueprint) -> str:
+    """The first that runs in the runtime's image."""
+    if model_folders(blueprint):
+        return "weights"
+    if volumes_of_others(blueprint):
+        return "folders"
+    return next(service.name for service in blueprint.services if service.upstream is None)
 
 
 def _literal(value: object) -> str:

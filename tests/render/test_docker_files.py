@@ -12,6 +12,7 @@ import pytest
 
 from paictl.blueprint.types import Blueprint, ConfigFile, Upstream, Volume
 from paictl.render import docker
+from paictl.render.containers import image
 from tests.render.blueprints import QUICKSTART, WITH_API_MODEL
 from tests.render.reading import documents
 
@@ -231,7 +232,16 @@ def test_a_graphics_card_is_asked_for_by_its_maker_and_only_where_it_is_declared
 
 
 def test_the_image_is_built_upon_what_the_manifest_names() -> None:
-    assert compose(WITH_OTHERS)["services"]["gateway"]["build"]["args"] == {"BASE": "registry.example/base:1"}
+    built = [service["build"] for service in compose(WITH_OTHERS)["services"].values() if "build" in service]
+    assert [one["args"] for one in built] == [{"BASE": "registry.example/base:1"}]
+
+
+@every_blueprint
+def test_the_image_is_built_once_and_pulled_by_nobody(blueprint: Blueprint) -> None:
+    # On newer engines several builds of one name at once end in an error.
+    ours = [service for service in compose(blueprint)["services"].values() if service["image"] == image(blueprint)]
+    assert sum("build" in service for service in ours) == 1
+    assert all("build" in service or service["pull_policy"] == "never" for service in ours)
 
 
 @every_blueprint
