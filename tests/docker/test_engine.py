@@ -77,7 +77,7 @@ def machine() -> Iterator[Machine]:
     made = Machine(folder)
     # Debian's part is the same everywhere.
     if (engines.cache() / "programs").exists():
-        shutil.copytree(engines.cache() / "programs", folder / "paictl-tests" / "programs")
+        shutil.copytree(engines.cache() / "programs", folder / "paictl-tests" / "programs", symlinks=True)
     yield made
     for directory in (folder / "paictl-tests").glob("own-*"):
         Engine(directory).stop()
