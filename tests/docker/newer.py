@@ -89,7 +89,7 @@ def _main(arguments: Sequence[str]) -> int:
         try:
             engine.start()
             print(f"Docker engine {programs.version}", flush=True)
-            chosen = arguments or ["-q", "-n", "2", "-m", "docker", *_TESTS]
+            chosen = arguments or ["-q", "-n", "2", "--dist", "loadfile", "-m", "docker", *_TESTS]
             environment = {**os.environ, "DOCKER_HOST": engine.host}
             with engine.entered():
                 return subprocess.run(
