@@ -1,25 +1,20 @@
-"""Everything of one agent on an engine, read by one list a kind and told in the engine's words. Writes nothing; called by the driver."""
+"""What stands of one agent on an engine, told as resources with the live values of what they say. Writes nothing; called by the driver."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any
 
-from paictl.drivers.docker import ledger
-from paictl.drivers.docker.asking import Declined
 from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.health import container_health
 from paictl.drivers.docker.inspected import live
 from paictl.drivers.docker.jobs import JOB, ended
 from paictl.drivers.docker.limits import comparable
 from paictl.drivers.docker.naming import (
-    AGENT,
     CONFIG,
     CONFIG_FILES,
     DRIVER,
@@ -38,37 +33,27 @@ from paictl.drivers.docker.naming import (
     short_name,
 )
 from paictl.drivers.docker.networks import live as live_network
-from paictl.drivers.docker.registries import patiently
 from paictl.drivers.docker.secrets import GENERATED, status
 from paictl.drivers.docker.services import CONFIG_KIND
+from paictl.drivers.docker.standing import Json, Standing, names_of, read
 from paictl.drivers.docker.uploads import stamp, stat
 from paictl.engine.driver import Scope
 from paictl.engine.fingerprint import fingerprint
 from paictl.engine.model import Address, Health, Observed
 from paictl.render.containers import digest
 
-__all__ = ["Adopted", "View", "look"]
-
-Json = Mapping[str, Any]
-Adopted = Mapping[str, str]
-"""What was adopted: short address -> the engine's own id or name of it. Labels can't be added to what exists."""
+__all__ = ["View", "look"]
 
 _HEALTHY = Health("healthy")
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class View:
-    """What stands. ``containers`` are inspected where they are ours, and as listed where not."""
+    """What stands, told in the words of resources."""
 
     connection: Connection
     scope: Scope
-    images: tuple[Json, ...]
-    networks: tuple[Json, ...]
-    volumes: tuple[Json, ...]
-    listed: tuple[Json, ...]
-    containers: tuple[Json, ...]
-    adopted: Adopted
+    standing: Standing
 
     def all(self) -> Iterator[Observed]:
         """Every resource, and what stands in the way of one."""
@@ -83,12 +68,12 @@ class View:
     @cached_property
     def image_ids(self) -> dict[str, str]:
         """The ids of the names that this agent's images have."""
-        return {tag: str(one["Id"]) for one in self.images for tag in one["RepoTags"] or ()}
+        return {tag: str(one["Id"]) for one in self.standing.images for tag in one["RepoTags"] or ()}
 
     def _images(self) -> Iterator[Observed]:
         agent = self.scope.agent
-        for one in self.images:
-            for tag in _names(one, agent):
+        for one in self.standing.images:
+            for tag in names_of(one, agent):
                 repository, _, suffix = tag.rpartition(":")
                 marks = one.get("Labels") or {}
                 if repository == image_repository(agent, "runtime"):
@@ -106,15 +91,17 @@ class View:
                 yield self._mine("image", name, spec, marks, handle=str(one["Id"]))
 
     def _networks(self) -> Iterator[Observed]:
-        ours = {str(one["Id"]) for one in self.containers}
-        ours |= {handle for *_, handle in ended(self.scope, self.listed)}
+        ours = {str(one["Id"]) for one in self.standing.containers}
+        ours |= {handle for *_, handle in ended(self.scope, self.standing.listed)}
         seen: set[str] = set()
-        for one in sorted(self.networks, key=lambda each: str(each["Created"])):
+        for one in sorted(self.standing.networks, key=lambda each: str(each["Created"])):
             name = short_name(self.scope.agent, one["Name"])
             if not name:
                 continue
             spec: dict[str, object] = {"agent": self.scope.agent, **live_network(one)}
-            strangers = [each["Id"] for each in self.listed if each["Id"] not in ours and _is_on(each, one["Id"])]
+            strangers = [
+                each["Id"] for each in self.standing.listed if each["Id"] not in ours and _is_on(each, one["Id"])
+            ]
             if strangers:
                 spec["strangers"] = strangers
             marks = one.get("Labels") or {}
@@ -125,7 +112,7 @@ class View:
             yield self._found("network", name, spec, marks, handle=str(one["Id"]))
 
     def _volumes(self) -> Iterator[Observed]:
-        for one in self.volumes:
+        for one in self.standing.volumes:
             name, marks = short_name(self.scope.agent, one["Name"]), one.get("Labels") or {}
             if name and marks.get(KIND, "volume") == "volume":
                 spec = {"agent": self.scope.agent, "options": dict(one.get("Options") or {})}
@@ -162,9 +149,11 @@ class View:
                 yield self._mine("secret", name, told, marks)
 
     def _services(self) -> Iterator[Observed]:
-        names = [self._service_of(one) for one in self.containers]
+        names = [self._service_of(one) for one in self.standing.containers]
         standing, seen = set(names), set()
-        for name, one in sorted(zip(names, self.containers, strict=True), key=lambda each: str(each[1]["Created"])):
+        for name, one in sorted(
+            zip(names, self.standing.containers, strict=True), key=lambda each: str(each[1]["Created"])
+        ):
             marks = one["Config"].get("Labels") or {}
             spec = comparable(self.connection, live(one, self.scope.agent, self.image_ids))
             if names.count(name) > 1:
@@ -188,7 +177,9 @@ class View:
             )
         yield from self._strange_containers()
         # A configuration without its container: a crash came between.
-        orphans = {(one["Labels"] or {}).get(NAME, ""): one["Name"] for one in self.volumes if self._holds_config(one)}
+        orphans = {
+            (one["Labels"] or {}).get(NAME, ""): one["Name"] for one in self.standing.volumes if self._holds_config(one)
+        }
         for name in sorted(orphans.keys() - standing):
             health = Health("unhealthy", "only its configuration is there")
             # With a handle of its own: what is removed under it is no container.
@@ -214,13 +205,13 @@ class View:
         return any(one is None or one[1] != time for one in found)
 
     def _jobs(self) -> Iterator[Observed]:
-        for name, marks, health, handle in ended(self.scope, self.listed):
+        for name, marks, health, handle in ended(self.scope, self.standing.listed):
             yield self._mine(JOB, name, {"agent": self.scope.agent}, marks, handle=handle, health=health)
 
     def _strange_containers(self) -> Iterator[Observed]:
         """Those of others that have a name of ours."""
-        ours = {str(one["Id"]) for one in self.containers}
-        for one in self.listed:
+        ours = {str(one["Id"]) for one in self.standing.containers}
+        for one in self.standing.listed:
             for name in one["Names"] if one["Id"] not in ours else ():
                 service, _, number = name.removeprefix(f"/{self.scope.agent}-").rpartition("-")
                 kind = (one.get("Labels") or {}).get(KIND, "service")
@@ -233,14 +224,14 @@ class View:
         return owner_of(self.scope, marks) == "mine" and marks.get(KIND) == CONFIG_KIND
 
     def _of_services(self, name: str = "") -> list[Json]:
-        return [one for one in self.containers if name in {"", (one["Config"].get("Labels") or {}).get(NAME)}]
+        return [one for one in self.standing.containers if name in {"", (one["Config"].get("Labels") or {}).get(NAME)}]
 
     def _address(self, kind: str, name: str) -> Address:
         return Address(self.scope.target, DRIVER, kind, name)
 
     def _found(self, kind: str, name: str, spec: Mapping[str, object], marks: Json, **more: Any) -> Observed:
         """Ours by its label or by adoption, or somebody else's."""
-        if owner_of(self.scope, marks) == "mine" or self.adopted.get(f"{kind}/{name}") == more["handle"]:
+        if owner_of(self.scope, marks) == "mine" or self.standing.adopted.get(f"{kind}/{name}") == more["handle"]:
             return self._mine(kind, name, spec, marks, **more)
         return Observed(self._address(kind, name), owner_of(self.scope, marks), spec, handle=more["handle"])
 
@@ -262,60 +253,12 @@ class View:
 
 def look(connection: Connection, scope: Scope) -> View:
     """Read everything. Raises what the connection raises when a part can't be read."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        # All images: a filter by name would leave out what else an image is called.
-        images = pool.submit(patiently, lambda: connection.ask("/images/json"))
-        kinds = ("/containers/json?all=1", "/networks", "/volumes")
-        listed, networks, told = pool.map(connection.ask, kinds)
-    volumes = told["Volumes"] or []
-    # Only where something without our labels has a name of ours is there any reason to look what was adopted.
-    strange = any(
-        short_name(scope.agent, one["Name"]) and AGENT not in (one.get("Labels") or {}) for one in (*networks, *volumes)
-    )
-    strange = strange or any(_named(scope, one) and AGENT not in (one.get("Labels") or {}) for one in listed)
-    adopted = ledger.adopted(connection, scope) if strange else {}
-    mine = [one["Id"] for one in listed if _is_service(scope, one) or one["Id"] in adopted.values()]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        inspected = [one for one in pool.map(lambda each: _inspect(connection, each), mine) if one]
-    return View(
-        connection,
-        scope,
-        images=tuple(one for one in images.result() if _names(one, scope.agent)),
-        networks=tuple(networks),
-        volumes=tuple(volumes),
-        listed=tuple(listed),
-        containers=tuple(inspected),
-        adopted=adopted,
-    )
-
-
-def _inspect(connection: Connection, container: str) -> dict[str, Any] | None:
-    """None for one that is gone since it was listed."""
-    try:
-        return dict(connection.ask(f"/containers/{container}/json"))
-    except Declined as no:
-        if no.response.status_code != HTTPStatus.NOT_FOUND:
-            raise
-        return None
-
-
-def _is_service(scope: Scope, container: Json) -> bool:
-    marks = container.get("Labels") or {}
-    return owner_of(scope, marks) == "mine" and marks.get(KIND) == "service"
+    return View(connection, scope, read(connection, scope))
 
 
 def _has_files(container: Json) -> bool:
     """Whether the engine can look into it: not into one that it has half removed."""
     return container["State"]["Status"] not in {"dead", "removing"}
-
-
-def _names(image: Json, agent: str) -> list[str]:
-    """The names that it has for this agent."""
-    return [tag for tag in image["RepoTags"] or () if tag.startswith((f"paictl/{agent}:", f"paictl/{agent}/"))]
-
-
-def _named(scope: Scope, container: Json) -> bool:
-    return any(name.startswith(f"/{scope.agent}-") for name in container["Names"])
 
 
 def _is_on(container: Json, network: str) -> bool:
