@@ -16,6 +16,9 @@ from starlette.types import Receive, Scope, Send
 __all__ = ["ApiError", "ClosingStream", "answer", "error_answer", "parse", "read_json", "unless_gone"]
 
 _BODY_SECONDS = 30.0
+# What is too much is taken in and dropped, as far as it is on its way: a connection that is closed on unread bytes takes the
+# answer along.
+_SURPLUS, _SURPLUS_SECONDS = 8 * 1024 * 1024, 2.0
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -113,19 +116,21 @@ async def error_answer(request: Request, error: Exception) -> Response:
 async def _read_body(request: Request, limit: int) -> bytes:
     """The whole body, at most ``limit`` bytes and half a minute of them."""
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise ApiError(413, "body_too_large", f"the body is larger than the {limit} bytes that this path takes")
-    body = bytearray()
+    declared, taken, body = int(length) if length.isdigit() else 0, 0, bytearray()
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
+        async with asyncio.timeout(_BODY_SECONDS if declared <= limit else _SURPLUS_SECONDS):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise ApiError(
-                        413, "body_too_large", f"the body is larger than the {limit} bytes that this path takes"
-                    )
+                taken += len(chunk)
+                if taken <= limit:
+                    body += chunk
+                elif taken > limit + _SURPLUS:
+                    break
     except TimeoutError as error:
-        raise ApiError(408, "body_too_slow", f"the body did not arrive within {_BODY_SECONDS:.0f} seconds") from error
+        if max(declared, taken) <= limit:
+            reason = f"the body did not arrive within {_BODY_SECONDS:.0f} seconds"
+            raise ApiError(408, "body_too_slow", reason) from error
+    if max(declared, taken) > limit:
+        raise ApiError(413, "body_too_large", f"the body is larger than the {limit} bytes that this path takes")
     return bytes(body)
 
 
