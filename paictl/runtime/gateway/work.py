@@ -25,6 +25,7 @@ _TAKE_SECONDS = 30.0
 # So long after its start the gateway takes messages for an agent that has yet to come up: both may have been restarted.
 _GREETING_SECONDS = 20.0
 _IDLE_SECONDS = 300.0
+_STRANGER_SECONDS = 1.0
 _WAITING = 64
 _AHEAD = 256
 
@@ -117,6 +118,9 @@ class WorkQueue:
 
     async def take(self, seconds: float) -> Work | None:
         """The next piece of work, or None after that many seconds."""
+        if self.hello is None:
+            # It said hello to this gateway's predecessor, on its way out: a poll that ends early has it say so again.
+            seconds = min(seconds, _STRANGER_SECONDS)
         self._polls += 1
         try:
             async with asyncio.timeout(seconds), self._changed:

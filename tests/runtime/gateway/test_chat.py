@@ -162,6 +162,18 @@ def test_an_agent_that_restarts_is_offered_what_it_had_not_begun(gateway: Gatewa
     assert answers[0].json()["choices"][0]["message"]["content"] == "back"
 
 
+def test_an_agent_that_has_not_said_hello_soon_learns_that_it_is_a_stranger(gateway: GatewayProcess) -> None:
+    """Its hello may have gone to the gateway before this one; by a poll that ends early it knows."""
+    with gateway.agent() as agent:
+        begun = time.monotonic()
+        assert agent.get("/agent/work", params={"wait": "19"}).status_code == 204
+        assert time.monotonic() - begun < 10
+        agent.post("/agent/hello", json={"schedules": {}})
+        begun = time.monotonic()
+        assert agent.get("/agent/work", params={"wait": "3"}).status_code == 204
+        assert time.monotonic() - begun > 2
+
+
 def test_an_answer_that_nobody_waits_for_is_410(gateway: GatewayProcess) -> None:
     with gateway.agent() as agent:
         assert agent.post("/agent/work/work-none/reply", content=b'{"done":true}\n').status_code == 410
