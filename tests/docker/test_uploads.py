@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -18,6 +19,7 @@ from paictl.drivers.docker.uploads import ModelFile, fetch_text, put_text, put_w
 from paictl.errors import PaictlError
 from paictl.events import Event, ignore
 from tests.docker.conftest import Reached
+from tests.waiting import until
 
 pytestmark = pytest.mark.docker
 
@@ -157,6 +159,25 @@ def test_a_source_that_is_another_file_never_stands_as_the_one_that_was_meant(wo
         world.upload(file)
     assert not world.stands(file)
     assert not world.carriers()
+
+
+def test_an_image_that_asks_for_a_volume_by_itself_leaves_none(world: World) -> None:
+    """As Postgres's does: each container of it, started or not, is given one without a name."""
+    api = world.connection.api
+
+    def nameless() -> set[str]:
+        found = (one["Name"] for one in api.volumes()["Volumes"] or ())
+        return {name for name in found if re.fullmatch("[0-9a-f]{64}", name)}
+
+    asking, before = f"{world.image}-asking", nameless()
+    repository, _, tag = asking.rpartition(":")
+    api.import_image_from_data(bytes(1024), repository=repository, tag=tag, changes=["VOLUME /asked"])
+    try:
+        put_text(world.connection, world.volume, asking, {"note": "here"}, world.labels)
+        # Other tests may have one for a moment, too.
+        until(lambda: nameless() <= before, "nothing is left")
+    finally:
+        api.remove_image(asking)
 
 
 def test_a_file_that_changed_on_its_way_is_not_taken_for_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,4 +89,4 @@ def _wait(act: Act, container: str) -> None:
 
 def _remove(act: Act, containers: Iterable[Mapping[str, Any]]) -> None:
     for one in containers:
-        act.connection.api.remove_container(one["Id"], force=True)
+        act.connection.api.remove_container(one["Id"], force=True, v=True)

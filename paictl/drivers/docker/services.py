@@ -180,7 +180,8 @@ def _removed(connection: Connection, container: str) -> None:
     from docker.errors import APIError
 
     try:
-        connection.api.remove_container(container, force=True)
+        # With the volumes that an image of others asks for by itself; those that have a name stay.
+        connection.api.remove_container(container, force=True, v=True)
     except APIError as error:
         if error.status_code != 409:
             raise

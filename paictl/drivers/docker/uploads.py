@@ -100,7 +100,8 @@ def _remove_carriers(connection: Connection, volume: str, labels: Mapping[str, s
     filters = {"volume": [volume], "label": [f"{key}={value}" for key, value in labels.items()], "status": ["created"]}
     for found in connection.api.containers(all=True, filters=filters):
         try:
-            connection.api.remove_container(found["Id"], force=True)
+            # With the volumes that an image of others asks for by itself, and that have no name of ours.
+            connection.api.remove_container(found["Id"], force=True, v=True)
         except APIError as error:
             # Gone already, or about to go.
             if error.status_code not in {404, 409}:
