@@ -80,7 +80,7 @@ class Connection:
                 raise
             return None
 
-    def send(  # noqa: PLR0913 - what a request consists of
+    def send(
         self, method: str, path: str, what: str, /, body: object, *, kind: str = "application/json", **query: object
     ) -> Any:
         """Send a document, and what comes back. ``kind`` is its media type."""
@@ -164,7 +164,7 @@ class Connection:
         answer = self._patiently(self._request(method, path, query, content, kind, accept), what)
         return json.loads(answer) if answer else {}
 
-    def _request(  # noqa: PLR0913 - what a request consists of
+    def _request(
         self, method: str, path: str, query: Mapping[str, object], content: bytes | None, kind: str, accept: str
     ) -> _Request:
         headers = {"Accept": accept, "User-Agent": "paictl"}

@@ -142,7 +142,7 @@ def _handed(answer: bytes, plugin: ExecPlugin) -> _Handed:
             token=str(status.get("token") or ""),
             certificate=str(status.get("clientCertificateData") or "").encode("ascii"),
             key=str(status.get("clientKeyData") or "").encode("ascii"),
-            until=datetime.fromisoformat(expires.replace("Z", "+00:00")).timestamp() if expires else 0.0,
+            until=datetime.fromisoformat(expires).timestamp() if expires else 0.0,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreachable(

@@ -6,7 +6,7 @@ import base64
 import socket
 import ssl
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 from paictl.drivers.kubernetes.credentials import Credentials
 from paictl.drivers.kubernetes.kubeconfig import Cluster
@@ -73,7 +73,7 @@ class Dialler:
         if self.cluster.proxy:
             return self.cluster.proxy
         proxies = getproxies_environment()
-        if proxy_bypass_environment(host, proxies):
+        if proxy_bypass(host):
             return ""
         return proxies.get(self._parts.scheme, "")
 

@@ -30,7 +30,7 @@ from paictl.render.wiring import by_names
 __all__ = ["KubernetesDriver"]
 
 _PYTHON = "/opt/paictl/venv/bin/python"
-_TOKEN = "gateway-token"  # noqa: S105 - the name of one
+_TOKEN = "gateway-token"
 
 
 @dataclass

@@ -23,7 +23,7 @@ _INPUT, _OUTPUT, _ERRORS, _ENDED, _CLOSED = 0, 1, 2, 3, 255
 _SECONDS = 600.0
 
 
-def run(  # noqa: PLR0913 - the words of `kubectl exec`
+def run(
     connection: Connection,
     pod: Json,
     container: str,

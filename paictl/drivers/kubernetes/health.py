@@ -126,13 +126,13 @@ def _with_log(connection: Connection, pod: Json, container: Json, sentence: str)
 
 
 def _lasting(condition: Mapping[str, Any]) -> bool:
-    since = datetime.fromisoformat(str(condition["lastTransitionTime"]).replace("Z", "+00:00"))
+    since = datetime.fromisoformat(str(condition["lastTransitionTime"]))
     return (datetime.now(UTC) - since).total_seconds() > _UNSCHEDULED_SECONDS
 
 
 def _limit(pod: Json, container: Json) -> str:
     every = (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"])
-    mine = next((one for one in every if one["name"] == container["name"]), {})
+    mine: Json = next((one for one in every if one["name"] == container["name"]), {})
     return str((mine.get("resources") or {}).get("limits", {}).get("memory", "the node's"))
 
 

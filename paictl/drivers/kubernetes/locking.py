@@ -71,7 +71,7 @@ def hold(
 
 
 class _Lease:
-    def __init__(  # noqa: PLR0913 - what makes a lease
+    def __init__(
         self, connection: Connection, scope: Scope, namespace: str, holder: Holder, nonce: str, beat: float
     ) -> None:
         self.connection, self.scope, self.namespace = connection, scope, namespace

@@ -17,7 +17,7 @@ _POLL_SECONDS = 0.5
 Pods = Callable[[], list[Json]]
 
 
-def tail(  # noqa: PLR0913 - the words of `kubectl logs`
+def tail(
     connection: Connection, pods: Pods, container: str, tail: int, *, follow: bool, clock: Clock | None = None
 ) -> Iterator[str]:
     """The last ``tail`` lines of the youngest pod, and those to come when following, of whichever pod is the youngest then."""
@@ -36,7 +36,7 @@ def _youngest(connection: Connection, pods: Pods, container: str, tail: int) -> 
     return []
 
 
-def _following(  # noqa: PLR0913 - the words of `kubectl logs`
+def _following(
     connection: Connection, pods: Pods, container: str, past: list[tuple[str, str]], shown: int, clock: Clock
 ) -> Generator[str]:
     yield from (line for _, line in past[len(past) - min(shown, len(past)) :])

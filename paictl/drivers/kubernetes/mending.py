@@ -1,4 +1,4 @@
-"""Makes room for what an apply alone does not mend: pods that wait for their next try, Jobs that have failed for good. Used by the driver."""
+"""Makes room for what an apply alone does not mend: pods that wait for their next try, Jobs that failed. Used by the driver."""
 
 from __future__ import annotations
 

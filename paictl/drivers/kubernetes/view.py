@@ -60,9 +60,9 @@ def _listed(connection: Connection, kind: Kind, namespace: str) -> list[Any]:
     found: list[Any] = []
     more = ""
     while True:
-        query: dict[str, object] = {"limit": _PAGE, **({"continue": more} if more else {})}
+        query: dict[str, Any] = {"limit": _PAGE, **({"continue": more} if more else {})}
         page = connection.ask(kind.path(namespace), f"reading {kind.plural}", accept=accept, **query)
-        found += page["items"]
+        found += page["items"] or []
         more = (page.get("metadata") or {}).get("continue") or ""
         if not more:
             # Entries of a list do not say what they are.

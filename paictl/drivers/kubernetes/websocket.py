@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Iterator
+from typing import Self
 
 from paictl.drivers.kubernetes.connection import Connection
 
@@ -73,7 +74,7 @@ class Channels:
         finally:
             self.stream.close()
 
-    def __enter__(self) -> Channels:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

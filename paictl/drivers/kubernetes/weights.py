@@ -82,7 +82,7 @@ def bring(connection: Connection, document: Json, emit: Emit, address: str, *, o
         delete(connection, POD, namespace, name)
 
 
-def _put(  # noqa: PLR0913 - what a file's way consists of
+def _put(
     connection: Connection, pod: Json, file: Mapping[str, Any], emit: Emit, address: str, *, offline: bool
 ) -> None:
     from paictl.weights import fetch, sources
