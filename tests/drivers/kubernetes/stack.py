@@ -117,9 +117,7 @@ class Stack:
         document = {"apiVersion": known.api_version, "kind": kind, "metadata": {"name": name}, **content}
         spec = json.loads(json.dumps(spec_of(self.agent, document)))
         wanted = tuple(self.address(one) for one in needs)
-        return Resource(
-            self.address(f"{known.word}/{name}"), spec, wanted, replace_on=known.fixed | {"kind"}, **more
-        )
+        return Resource(self.address(f"{known.word}/{name}"), spec, wanted, replace_on=known.fixed | {"kind"}, **more)
 
     def objects(self) -> list[Any]:
         """Everything of the namespace that bears the agent's label or name."""
