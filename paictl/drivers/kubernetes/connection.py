@@ -74,7 +74,7 @@ class Connection:
     def find(self, path: str, what: str, /, **query: object) -> Any | None:
         """The same; None when there is no such thing."""
         try:
-            return self.ask(path, what, **query)
+            return self._json("GET", path, what, query)
         except ApiError as no:
             if no.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -123,14 +123,12 @@ class Connection:
         try:
             stream.sendall(head.encode("ascii"))
             status, rest = _head(stream)
-            if status != HTTPStatus.SWITCHING_PROTOCOLS:
-                raise troubles.declined(status, rest, what, {})
         except OSError as error:
             stream.close()
             raise self._lost(error) from error
-        except BaseException:
+        if status != HTTPStatus.SWITCHING_PROTOCOLS:
             stream.close()
-            raise
+            raise troubles.declined(status, rest, what, {})
         return stream, rest
 
     def close(self) -> None:

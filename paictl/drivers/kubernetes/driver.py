@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 
 from paictl.blueprint.types import Blueprint, Wiring
-from paictl.drivers.kubernetes import adopting, applying, ledger, locking, logs, pods, preflight, secrets, weights
+from paictl.drivers.kubernetes import adopting, applying, ledger, locking, logs, pods, preflight, secrets, seen, weights
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.execution import run
 from paictl.drivers.kubernetes.forwarding import forward
@@ -21,11 +21,10 @@ from paictl.drivers.kubernetes.mending import mend
 from paictl.drivers.kubernetes.naming import DRIVER
 from paictl.drivers.kubernetes.resources import resources
 from paictl.drivers.kubernetes.view import look
-from paictl.engine.driver import Holder, Reach, RoomResult, Scope, SecretReader
+from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.errors import PaictlError
 from paictl.events import Emit
-from paictl.render.wiring import by_names
 
 __all__ = ["KubernetesDriver"]
 
@@ -41,6 +40,7 @@ class KubernetesDriver:
     namespace: str = ""
     offline: bool = False
     name: str = DRIVER
+    silent: bool = True
     _forwards: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +95,10 @@ class KubernetesDriver:
         return logs.tail(self.connection, found, service, tail, follow=follow)
 
     def wiring(self, blueprint: Blueprint, service: str) -> Wiring:
-        return by_names(blueprint, blueprint.service(service), host="$({NAME}_SERVICE_HOST)")
+        return seen.wiring(self.connection, self._in(_scope(blueprint)), blueprint, service)
+
+    def peers(self, blueprint: Blueprint) -> Sequence[Peer]:
+        return tuple(seen.peers(self.connection, _scope(blueprint), self._in(_scope(blueprint)), blueprint))
 
     def reach(self, blueprint: Blueprint) -> Reach:
         scope = _scope(blueprint)

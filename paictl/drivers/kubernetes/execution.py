@@ -55,6 +55,9 @@ def _send(channels: Channels, pieces: Iterable[bytes]) -> None:
 
 def _result(channels: Channels, program: str, deadline: float) -> RoomResult:
     output, ended = {_OUTPUT: bytearray(), _ERRORS: bytearray()}, b""
+    late = PaictlError(
+        f"{program} did not end in time", help="Its connection was closed. What it had done by then stands."
+    )
     try:
         for channel, content in channels.receive(max(0.1, deadline - time.monotonic())):
             if channel in output:
@@ -62,11 +65,9 @@ def _result(channels: Channels, program: str, deadline: float) -> RoomResult:
             elif channel == _ENDED:
                 ended += content
             if time.monotonic() > deadline:
-                raise TimeoutError
+                raise late
     except TimeoutError as error:
-        raise PaictlError(
-            f"{program} did not end in time", help="Its connection was closed. What it had done by then stands."
-        ) from error
+        raise late from error
     except OSError as error:
         if not ended:
             raise Unreachable(
