@@ -121,13 +121,14 @@ class _Workload:
 
 
 def files(blueprint: Blueprint) -> Mapping[str, str]:
-    """Path -> text of what `kubectl apply -k` takes, of the image's build context, and of an example of the secrets."""
+    """Path -> text of what `kubectl apply -k` takes, of the image's build context, and of examples of the secrets and of a Role."""
     fetchable = tuple(folder for folder in model_folders(blueprint) if folder.fetchable)
     templates, context = environment(), _context(blueprint, fetchable)
     found = _rendered(context)
     context["resources"] = list(found)
     found["kustomization.yaml"] = templates.get_template("kubernetes/kustomization.yaml.j2").render(context)
     found["README.md"] = templates.get_template("kubernetes/README.md.j2").render(context)
+    found["role.example.yaml"] = templates.get_template("kubernetes/role.example.yaml.j2").render(context)
     if blueprint.secrets:
         found["secrets.example.yaml"] = templates.get_template("kubernetes/secrets.example.yaml.j2").render(context)
     return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
