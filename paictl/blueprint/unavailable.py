@@ -15,7 +15,7 @@ from paictl.manifest.models import Model, Spec
 
 __all__ = ["APPLIED_BY", "CONTAINERS", "left_idle", "refuse_unavailable", "unavailable"]
 
-APPLIED_BY = frozenset({"native", "docker", "fake"})
+APPLIED_BY = frozenset({"native", "docker", "kubernetes", "fake"})
 """The drivers that apply today; the others render."""
 
 CONTAINERS = frozenset({"docker", "kubernetes", "fake"})

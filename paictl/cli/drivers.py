@@ -21,10 +21,12 @@ _NAMES: tuple[str, ...] = get_args(DriverName)
 _RENDERS_SOFTWARE_OF_OTHERS = frozenset({"docker"})
 
 
-def driver_of(name: str, scope: Scope, *, offline: bool, context: str | None = None) -> Driver:
+def driver_of(
+    name: str, scope: Scope, *, offline: bool, context: str | None = None, namespace: str | None = None
+) -> Driver:
     """The driver; raises ``UsageError`` for a name that is none, ``Unavailable`` for one that only renders so far.
 
-    ``context`` is the one that the manifest's target names.
+    ``context`` and ``namespace`` are those that the manifest's target names.
     """
     _check(name)
     if name == "native":
@@ -36,6 +38,11 @@ def driver_of(name: str, scope: Scope, *, offline: bool, context: str | None = N
         from paictl.drivers.docker.driver import DockerDriver
 
         return DockerDriver(connect(context), offline)
+    if name == "kubernetes":
+        from paictl.drivers.kubernetes.connection import Connection
+        from paictl.drivers.kubernetes.driver import KubernetesDriver
+
+        return KubernetesDriver(Connection(context), namespace or "", offline)
     if name == "fake":
         from paictl.drivers.fake import FakeDriver
 

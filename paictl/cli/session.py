@@ -87,8 +87,14 @@ class Session:
 
         target = self.manifest.target_spec
         # A context of Kubernetes is none of Docker's.
-        context = target.context if target.driver == self.driver_name else None
-        return driver_of(self.driver_name, self.scope, offline=self.call.flags.offline, context=context)
+        own = target.driver == self.driver_name
+        return driver_of(
+            self.driver_name,
+            self.scope,
+            offline=self.call.flags.offline,
+            context=target.context if own else None,
+            namespace=target.namespace if own else None,
+        )
 
     @cached_property
     def scope(self) -> Scope:

@@ -74,6 +74,8 @@ class Driver(Protocol):
     """Makes resources true on one kind of target. Stateless beyond its connection; every call may come after a crash."""
 
     name: str
+    # Whether rooms here drop what they forbid without a word, so that silence is no sign that a packet has left.
+    silent: bool
 
     def render(self, blueprint: Blueprint) -> Sequence[Resource]:
         """The resources that make the blueprint true here. Pure."""

@@ -105,34 +105,42 @@ def _inside(
             help="`paictl status` says whether the agent runs; `paictl doctor` looks for the cause.",
         )
     found = json.loads(result.stdout)
-    checks = [*_judge_outside(service, found, addresses), *_judge_peers(blueprint, service, found, forbidden)]
+    reached = _REACHED - {"silence"} if driver.silent else _REACHED
+    checks = [*_judge_outside(service, found, addresses, reached)]
+    checks += _judge_peers(blueprint, service, found, forbidden, reached)
     # Software of others is tried by a companion in its room, which has a file system and processes of its own beside it.
     checks += [] if service.upstream else _judge_inside(service, found, doors)
     return [*checks, *_judge_secrets_and_doors(service, found)]
 
 
-def _judge_outside(service: Service, found: Mapping[str, Any], addresses: Sequence[tuple[str, int]]) -> Iterator[Check]:
+def _judge_outside(
+    service: Service, found: Mapping[str, Any], addresses: Sequence[tuple[str, int]], reached: frozenset[str]
+) -> Iterator[Check]:
     for host, port in addresses:
         outcome = found["addresses"][f"{host} {port}"]
         kind = "metadata address" if host in dict(_METADATA) else "address"
-        yield Check(service.name, f"{kind} {host} {port}", not _reached(host, outcome), outcome)
+        yield Check(service.name, f"{kind} {host} {port}", not _reached(host, outcome, reached), outcome)
     for name in _NAMES:
         yield Check(service.name, f"DNS {name}", not found["names"][name], found["names"][name] or "no answer")
 
 
-def _reached(place: str, outcome: str) -> bool:
+def _reached(place: str, outcome: str, reached: frozenset[str]) -> bool:
     """Whether somebody outside the room was there. On its own loopback nobody but itself can refuse."""
-    return outcome in (_REACHED - {"Connection refused"} if place.startswith(_LOOPBACK) else _REACHED)
+    return outcome in (reached - {"Connection refused"} if place.startswith(_LOOPBACK) else reached)
 
 
 def _judge_peers(
-    blueprint: Blueprint, service: Service, found: Mapping[str, Any], forbidden: Sequence[Peer]
+    blueprint: Blueprint,
+    service: Service,
+    found: Mapping[str, Any],
+    forbidden: Sequence[Peer],
+    reached: frozenset[str],
 ) -> Iterator[Check]:
     for peer in forbidden:
         named = {alias: found["names"][alias] for alias in peer.aliases if found["names"][alias]}
         tried = {f"{host} {port}": found["addresses"][f"{host} {port}"] for host, port in _places(blueprint, peer)}
         seen = [f"{alias} is {address}" for alias, address in named.items()]
-        seen += [f"{place}: {outcome}" for place, outcome in tried.items() if _reached(place, outcome)]
+        seen += [f"{place}: {outcome}" for place, outcome in tried.items() if _reached(place, outcome, reached)]
         nowhere = "neither its name nor an address leads there" if tried else "its name leads nowhere"
         more = [f"and {len(seen) - _TOLD} more"] if len(seen) > _TOLD else []
         yield Check(service.name, f"reach {peer.name}", not seen, ", ".join([*seen[:_TOLD], *more]) or nowhere)

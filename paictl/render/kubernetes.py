@@ -23,7 +23,7 @@ from paictl.render.containers import (
 from paictl.render.environment import environment
 from paictl.render.wiring import by_names, configuration
 
-__all__ = ["files"]
+__all__ = ["documents", "files", "namespace_of"]
 
 # In the order in which they have to exist.
 _KINDS = (
@@ -121,11 +121,42 @@ class _Workload:
 
 
 def files(blueprint: Blueprint) -> Mapping[str, str]:
-    """Path -> text of what `kubectl apply -k` takes, of the image's build context, and of an example of the secrets."""
+    """Path -> text of what `kubectl apply -k` takes, of the image's build context, and of examples of the secrets and of a Role."""
+    fetchable = tuple(folder for folder in model_folders(blueprint) if folder.fetchable)
+    templates, context = environment(), _context(blueprint, fetchable)
+    found = _rendered(context)
+    context["resources"] = list(found)
+    found["kustomization.yaml"] = templates.get_template("kubernetes/kustomization.yaml.j2").render(context)
+    found["README.md"] = templates.get_template("kubernetes/README.md.j2").render(context)
+    found["role.example.yaml"] = templates.get_template("kubernetes/role.example.yaml.j2").render(context)
+    if blueprint.secrets:
+        found["secrets.example.yaml"] = templates.get_template("kubernetes/secrets.example.yaml.j2").render(context)
+    return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
+
+
+def documents(blueprint: Blueprint) -> list[str]:
+    """The texts that say what is to stand, for the driver: it brings also the model files that no cluster can fetch."""
+    return list(_rendered(_context(blueprint, model_folders(blueprint))).values())
+
+
+def namespace_of(agent: str, namespace: str) -> str:
+    """The text of the namespace alone."""
+    context = {"blueprint": {"agent": agent}, "namespace": namespace, "keep": _KEEP}
+    return environment().get_template("kubernetes/namespace.yaml.j2").render(context)
+
+
+def _rendered(context: Mapping[str, object]) -> dict[str, str]:
+    """The files of the kinds that there are any of."""
+    templates = environment()
+    rendered = {f"{kind}.yaml": templates.get_template(f"kubernetes/{kind}.yaml.j2").render(context) for kind in _KINDS}
+    return {path: text for path, text in rendered.items() if "\nkind: " in text}
+
+
+def _context(blueprint: Blueprint, fetched: tuple[ModelFolder, ...]) -> dict[str, object]:
     folders = model_folders(blueprint)
-    fetches = tuple(_fetch(blueprint, folder) for folder in folders if folder.fetchable)
+    fetches = tuple(_fetch(blueprint, folder) for folder in fetched)
     door, public = blueprint.public
-    context = {
+    return {
         "blueprint": blueprint,
         "namespace": blueprint.namespace or blueprint.agent,
         "root": ROOT,
@@ -144,15 +175,6 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         "door": door.name,
         "port": public.port,
     }
-    templates = environment()
-    rendered = {f"{kind}.yaml": templates.get_template(f"kubernetes/{kind}.yaml.j2").render(context) for kind in _KINDS}
-    found = {path: text for path, text in rendered.items() if "\nkind: " in text}
-    context["resources"] = list(found)
-    found["kustomization.yaml"] = templates.get_template("kubernetes/kustomization.yaml.j2").render(context)
-    found["README.md"] = templates.get_template("kubernetes/README.md.j2").render(context)
-    if blueprint.secrets:
-        found["secrets.example.yaml"] = templates.get_template("kubernetes/secrets.example.yaml.j2").render(context)
-    return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
 
 
 def _workload(blueprint: Blueprint, service: Service) -> _Workload:

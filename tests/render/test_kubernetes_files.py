@@ -194,11 +194,15 @@ def test_every_reference_leads_to_something_that_is_rendered(blueprint: Blueprin
 
 
 @every_blueprint
-def test_the_kustomization_names_every_file_but_the_example_of_secrets(blueprint: Blueprint) -> None:
+def test_the_kustomization_names_every_file_but_the_examples(blueprint: Blueprint) -> None:
     found = kubernetes.files(blueprint)
     [kustomization] = documents(found["kustomization.yaml"])
     rendered = {path for path in found if path.endswith(".yaml") and "/" not in path}
-    assert set(kustomization["resources"]) == rendered - {"kustomization.yaml", "secrets.example.yaml"}
+    assert set(kustomization["resources"]) == rendered - {
+        "kustomization.yaml",
+        "secrets.example.yaml",
+        "role.example.yaml",
+    }
     assert all(secret["stringData"] == {"value": ""} for secret in of_kind(blueprint, "Secret").values())
 
 

@@ -56,6 +56,7 @@ class DockerDriver:
     connection: Connection = field(default_factory=Connection)
     offline: bool = False
     name: str = DRIVER
+    silent: bool = False
     _relays: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ class FakeDriver:
     """One world, which is one target of one agent. ``unread`` are the spec keys that can't be read back."""
 
     name = "fake"
+    silent = False
 
     def __init__(
         self, path: Path, faults: Faults | None = None, unread: frozenset[str] = frozenset({"sealed"})

@@ -60,6 +60,7 @@ class NativeDriver:
     clock: Clock = field(default_factory=SystemClock)
     offline: bool = False
     name: str = DRIVER
+    silent: bool = False
 
     def render(self, blueprint: Blueprint) -> Sequence[Resource]:
         return resources(blueprint, Layout.of(blueprint.agent))

@@ -14,6 +14,7 @@ from paictl.drivers.fake import FakeDriver, Thing
 from paictl.engine.driver import Driver, Scope, SecretReader
 from paictl.engine.model import Address, Resource
 from tests.drivers.docker.subject import docker
+from tests.drivers.kubernetes.subject import kubernetes
 from tests.drivers.native.subject import native
 from tests.engine.graphs import SCOPE, at, graph, no_secrets
 
@@ -111,4 +112,5 @@ SUBJECTS: Mapping[str, tuple[Factory, Sequence[pytest.MarkDecorator]]] = {
     "fake": (_fake, ()),
     "native": (native, ()),
     "docker": (docker, (pytest.mark.docker, pytest.mark.slow)),
+    "kubernetes": (kubernetes, (pytest.mark.kubernetes, pytest.mark.slow)),
 }

@@ -25,6 +25,8 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     factory, _ = SUBJECTS[request.param]
     if request.param == "docker":
         monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("engine").host)
+    if request.param == "kubernetes":
+        monkeypatch.setenv("KUBECONFIG", str(request.getfixturevalue("node_cluster").access.kubeconfig))
     (tmp_path / "target").mkdir()
     with factory(tmp_path / "target") as made:
         yield made

@@ -157,6 +157,9 @@ func (now state) allowed(
 	var lines []string
 	for _, peer := range peers {
 		if block := peer.IPBlock; block != nil {
+			if strings.Contains(block.CIDR, ":") {
+				continue // pods have addresses of IPv4 only: nothing of IPv6 ever leaves or reaches them
+			}
 			match := fmt.Sprintf("ip %s %s ", side, block.CIDR)
 			if len(block.Except) > 0 {
 				match += fmt.Sprintf("ip %s != { %s } ", side, strings.Join(block.Except, ", "))

@@ -1,0 +1,1 @@
+"""The Kubernetes driver: an agent in a namespace of a cluster."""

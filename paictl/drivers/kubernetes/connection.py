@@ -1,0 +1,295 @@
+"""The connection to one cluster's API server: plain JSON over kept connections, counted, failures told in sentences.
+
+Used by the whole driver. The published client for Python is not: see docs/decisions/kubernetes.md.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from paictl.drivers.kubernetes import troubles
+from paictl.drivers.kubernetes.credentials import Credentials
+from paictl.drivers.kubernetes.dialling import Dialler
+from paictl.drivers.kubernetes.kubeconfig import Cluster, find
+from paictl.drivers.kubernetes.troubles import ApiError
+from paictl.errors import PaictlError, Unreachable
+
+__all__ = ["Connection", "Json"]
+
+Json = Mapping[str, Any]
+
+_ANSWER_SECONDS = 60.0
+_KEPT_CONNECTIONS = 8
+# An API server that restarts is away for seconds; one that was never there is told at once.
+_PATIENCE_SECONDS = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3.0
+_PASSING = frozenset({429, 502, 503, 504})
+# Not passing although it is a 500: what server-side apply says of a field that its kind does not have.
+_OF_THE_DOCUMENT = ("failed to create typed patch object", "field not declared in schema")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    content: bytes | None
+    headers: Mapping[str, str]
+
+
+class Connection:
+    """One cluster. Nothing is connected before the first call; every thread may use it.
+
+    ``guard`` is asked before each call and may raise: whoever lost the lock writes no more.
+    """
+
+    def __init__(self, context: str | None = None) -> None:
+        self.calls = 0
+        self.guard: Callable[[], None] | None = None
+        self._context = context
+        self._lock = threading.RLock()
+        self._parts: tuple[Cluster, Credentials, Dialler] | None = None
+        self._idle: list[_Kept] = []
+        self._met = False
+
+    @property
+    def cluster(self) -> Cluster:
+        """Which one it is; raises ``Unreachable`` when that can't be told."""
+        return self._made[0]
+
+    def ask(self, path: str, what: str, /, *, accept: str = "application/json", **query: object) -> Any:
+        """What stands there. Raises ``ApiError`` for a no, ``Unreachable`` when no answer comes."""
+        return self._json("GET", path, what, query, accept=accept)
+
+    def find(self, path: str, what: str, /, **query: object) -> Any | None:
+        """The same; None when there is no such thing."""
+        try:
+            return self._json("GET", path, what, query)
+        except ApiError as no:
+            if no.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
+
+    def send(
+        self, method: str, path: str, what: str, /, body: object, *, kind: str = "application/json", **query: object
+    ) -> Any:
+        """Send a document, and what comes back. ``kind`` is its media type."""
+        return self._json(method, path, what, query, body=body, kind=kind)
+
+    def follow(self, path: str, what: str, /, **query: object) -> Iterator[bytes]:
+        """What comes as it comes, for as long as it comes."""
+        kept = self._new()
+        try:
+            answer = self._exchange(kept, self._request("GET", path, query, None, "", "*/*"))
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise troubles.declined(answer.status, answer.read(), what, dict(answer.headers))
+            kept.sock.settimeout(None)
+            while piece := answer.read1(64 * 1024):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(error) from error
+        finally:
+            kept.close()
+
+    def upgraded(
+        self, path: str, what: str, headers: Mapping[str, str], /, **query: object
+    ) -> tuple[socket.socket, bytes]:
+        """The socket of a connection that goes on in another protocol, and what already came in on it."""
+        self._before()
+        cluster, credentials, dialler = self._made
+        asked = f"{dialler.prefix}{path}?{urlencode(query, doseq=True)}"
+        lines = {
+            "Host": dialler.host,
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            **credentials.header(),
+            **headers,
+        }
+        head = f"GET {asked} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+        try:
+            stream = dialler.open(_ANSWER_SECONDS)
+        except OSError as error:
+            raise troubles.unreachable(error, cluster.server, cluster.context) from error
+        try:
+            stream.sendall(head.encode("ascii"))
+            status, rest = _head(stream)
+        except OSError as error:
+            stream.close()
+            raise self._lost(error) from error
+        if status != HTTPStatus.SWITCHING_PROTOCOLS:
+            stream.close()
+            raise troubles.declined(status, rest, what, {})
+        return stream, rest
+
+    def close(self) -> None:
+        """Close every connection; the next call opens a new one."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for one in idle:
+            one.close()
+
+    @property
+    def _made(self) -> tuple[Cluster, Credentials, Dialler]:
+        with self._lock:
+            if self._parts is None:
+                cluster = find(self._context)
+                credentials = Credentials(cluster)
+                self._parts = cluster, credentials, Dialler(cluster, credentials)
+            return self._parts
+
+    def _json(  # noqa: PLR0913 - what a request consists of
+        self,
+        method: str,
+        path: str,
+        what: str,
+        query: Mapping[str, object],
+        *,
+        body: object = None,
+        kind: str = "",
+        accept: str = "application/json",
+    ) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        answer = self._patiently(self._request(method, path, query, content, kind, accept), what)
+        return json.loads(answer) if answer else {}
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, object], content: bytes | None, kind: str, accept: str
+    ) -> _Request:
+        headers = {"Accept": accept, "User-Agent": "paictl"}
+        if content is not None:
+            headers["Content-Type"] = kind
+        asked = f"{path}?{urlencode(query, doseq=True)}" if query else path
+        return _Request(method, self._made[2].prefix + asked, content, headers)
+
+    def _patiently(self, request: _Request, what: str) -> bytes:
+        """Its answer, however often it takes: what is asked may be repeated, since it names what it makes."""
+        deadline, pause = time.monotonic() + _PATIENCE_SECONDS, _FIRST_PAUSE
+        renewed = False
+        while True:
+            self._before()
+            try:
+                return self._once(request, what)
+            except ApiError as no:
+                if not _passes(no) or time.monotonic() + max(pause, no.after) > deadline:
+                    raise
+                time.sleep(max(pause, no.after))
+            except _Away as away:
+                if not self._met or time.monotonic() + pause > deadline:
+                    raise away.told from away
+                time.sleep(pause)
+            except Unreachable:
+                _, credentials, dialler = self._made
+                if renewed or not credentials.forget():
+                    raise
+                renewed = True
+                dialler.renew()
+                self.close()
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _once(self, request: _Request, what: str) -> bytes:
+        try:
+            with self._free() as kept:
+                answer = self._exchange(kept, request)
+                content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise _Away(self._lost(error)) from error
+        self._met = True
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise troubles.declined(answer.status, content, what, dict(answer.headers))
+        return content
+
+    def _exchange(self, kept: _Kept, request: _Request) -> http.client.HTTPResponse:
+        headers = {**request.headers, **self._made[1].header()}
+        kept.request(request.method, request.path, request.content, headers)
+        return kept.getresponse()
+
+    def _lost(self, error: BaseException) -> Unreachable:
+        cluster = self._made[0]
+        return troubles.unreachable(error, cluster.server, cluster.context)
+
+    @contextmanager
+    def _free(self) -> Iterator[_Kept]:
+        """A connection for one exchange; kept for the next one when it went well."""
+        with self._lock:
+            kept = self._idle.pop() if self._idle else None
+        if kept is not None and kept.stale:
+            kept.close()
+            kept = None
+        kept = kept or self._new()
+        try:
+            yield kept
+        except BaseException:
+            kept.close()
+            raise
+        with self._lock:
+            if len(self._idle) < _KEPT_CONNECTIONS and kept.sock is not None:
+                self._idle.append(kept)
+                return
+        kept.close()
+
+    def _new(self) -> _Kept:
+        return _Kept(self._made[2])
+
+    def _before(self) -> None:
+        if self.guard is not None:
+            self.guard()
+        with self._lock:
+            self.calls += 1
+
+
+class _Away(Exception):
+    """No answer came; ``told`` is what a person is told of it when it stays so."""
+
+    def __init__(self, told: PaictlError) -> None:
+        super().__init__(str(told))
+        self.told = told
+
+
+class _Kept(http.client.HTTPConnection):
+    def __init__(self, dialler: Dialler) -> None:
+        super().__init__(dialler.host)
+        self._dialler = dialler
+
+    def connect(self) -> None:
+        self.sock = self._dialler.open(_ANSWER_SECONDS)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the other end has closed it, or said something that nobody asked for."""
+        with suppress(OSError, ValueError):
+            return self.sock is None or bool(select.select([self.sock], [], [], 0)[0])
+        return True
+
+
+def _passes(no: ApiError) -> bool:
+    if no.status in _PASSING:
+        return True
+    return no.status == HTTPStatus.INTERNAL_SERVER_ERROR and not any(one in no.summary for one in _OF_THE_DOCUMENT)
+
+
+def _head(stream: socket.socket) -> tuple[int, bytes]:
+    """The status of the answer, and what came behind its head."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = stream.recv(4096)
+        if not piece or len(received) > 64 * 1024:
+            raise ConnectionError("it closed the connection instead of an answer")
+        received += piece
+    head, _, rest = received.partition(b"\r\n\r\n")
+    status = int(head.split(None, 2)[1])
+    if status != HTTPStatus.SWITCHING_PROTOCOLS:
+        fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+        length = next((int(value) for name, _, value in fields if name.strip().lower() == b"content-length"), 0)
+        while len(rest) < min(length, 64 * 1024) and (piece := stream.recv(4096)):
+            rest += piece
+    return status, rest

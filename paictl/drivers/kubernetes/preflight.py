@@ -1,0 +1,73 @@
+"""What can be known to fail before anything changes: every document is tried on the API server, all at once. Changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from paictl.drivers.kubernetes.applying import apply, marked
+from paictl.drivers.kubernetes.connection import Connection
+from paictl.drivers.kubernetes.kinds import namespace_path
+from paictl.drivers.kubernetes.troubles import ApiError
+from paictl.engine.driver import Scope
+from paictl.engine.model import Address, Observation, Observed, Resource
+from paictl.errors import Refused, Unavailable
+
+__all__ = ["check"]
+
+_AT_ONCE = 8
+# The first that can end a command's input over a WebSocket.
+_OLDEST = 30
+
+
+def check(
+    connection: Connection, scope: Scope, namespace: str, resources: Iterable[Resource], observation: Observation
+) -> None:
+    """Raise ``Refused`` with everything that the API server would not take, ``Unavailable`` for one that is too old."""
+    _recent(connection)
+    if _is_new(connection, namespace):
+        # Nothing can be tried in a namespace that is not there; it is made first, and then the first refusal ends the run.
+        return
+    standing = {one.address: one for one in observation.resources if one.owner == "mine"}
+    tried = [one for one in resources if one.address.kind != "secret" and not _replaced(one, standing)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        noes = [no for no in pool.map(lambda one: _tried(connection, scope, namespace, one), tried) if no]
+    if noes:
+        helps = list(dict.fromkeys(no.help for no in noes if no.help))
+        raise Refused("\n".join(dict.fromkeys(no.summary for no in noes)), help="\n".join(helps))
+
+
+def _recent(connection: Connection) -> None:
+    told = connection.ask("/version", "asking for the cluster's version")
+    minor = re.match(r"\d+", str(told.get("minor", "")))
+    if minor and int(minor[0]) < _OLDEST:
+        raise Unavailable(
+            f"this cluster is Kubernetes {told.get('gitVersion')}, which is too old",
+            help=f"paictl needs Kubernetes 1.{_OLDEST} or newer.",
+        )
+
+
+def _is_new(connection: Connection, namespace: str) -> bool:
+    try:
+        return connection.find(namespace_path(namespace), "looking at the namespace") is None
+    except ApiError:
+        # Who may not look at it has been given it.
+        return False
+
+
+def _replaced(resource: Resource, standing: Mapping[Address, Observed]) -> bool:
+    """Whether another one takes its place, since what differs can't be changed."""
+    there = standing.get(resource.address)
+    return there is not None and any(
+        there.spec.get(key) != resource.spec.get(key) for key in resource.replace_on if key in there.spec
+    )
+
+
+def _tried(connection: Connection, scope: Scope, namespace: str, resource: Resource) -> ApiError | None:
+    document = marked(resource, scope, namespace, "")
+    try:
+        apply(connection, document, f"trying {resource.address}", dry=True)
+    except ApiError as no:
+        return no
+    return None

@@ -1,0 +1,138 @@
+"""What went wrong with the API server, as a person is told: a sentence and what to do next. Called by ``connection``; pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from paictl.errors import PaictlError, Unreachable
+
+__all__ = ["ApiError", "Conflict", "declined", "unreachable"]
+
+_FORBIDDEN = re.compile(
+    r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"(?: in API group "(?P<group>[^"]*)")?'
+    r'(?: in the namespace "(?P<namespace>[^"]*)")?'
+)
+_CONFLICT = re.compile(r'conflict with "(?P<manager>(?:[^"\\]|\\.)*)"(?P<rest>.*)')
+_HELPS = (
+    (
+        "violates podsecurity",
+        "This is a bug in paictl's templates, or something changes its pods on the way; please look.",
+    ),
+    ("exceeded quota", "Ask for a larger quota in that namespace, or give the agent smaller limits."),
+    ("being terminated", "Its namespace is being removed: wait for its end, then apply again."),
+    ("no space left", "The cluster's own storage is full."),
+    ("storageclass", "Have an administrator set a default StorageClass: volumes are made from it."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A field that another manager holds. ``updated``: by a change, as people and controllers make it, not by an apply."""
+
+    field: str
+    manager: str
+    updated: bool
+    subresource: str = ""
+
+
+@dataclass(eq=False)
+class ApiError(PaictlError):
+    """The API server's own no, with its HTTP status and its reason in one word."""
+
+    status: int = 0
+    reason: str = ""
+    conflicts: tuple[Conflict, ...] = field(default=())
+    after: float = 0.0
+
+
+def declined(status: int, content: bytes, what: str, headers: Mapping[str, str]) -> PaictlError:
+    """The error that it answered with; ``what`` was tried, in the words of "while …"."""
+    said = _status(content)
+    message = " ".join(str(said.get("message") or content[:300].decode("utf-8", "replace") or "no reason").split())
+    details = said.get("details") or {}
+    if status == 401:
+        return Unreachable(
+            f"the cluster does not accept these credentials (while {what}): {message}",
+            help="They may have expired: log in again with the cluster's own tool, or look at `kubectl auth whoami`.",
+        )
+    conflicts = tuple(
+        _conflict(str(one.get("field", "")), str(one.get("message", "")))
+        for one in details.get("causes") or ()
+        if one.get("reason") == "FieldManagerConflict"
+    )
+    if conflicts:
+        message = "; ".join(f"{one.field} belongs to {one.manager}" for one in conflicts)
+    return ApiError(
+        f"the cluster refused while {what}: {message}",
+        help=_help(status, message, conflicts),
+        status=status,
+        reason=str(said.get("reason", "")),
+        conflicts=conflicts,
+        after=_after(headers, details),
+    )
+
+
+def _status(content: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and found.get("kind") == "Status" else {}
+
+
+def _after(headers: Mapping[str, str], details: Mapping[str, Any]) -> float:
+    value = headers.get("Retry-After") or details.get("retryAfterSeconds") or 0
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        return 0.0
+
+
+def _conflict(path: str, message: str) -> Conflict:
+    found = _CONFLICT.search(message)
+    manager, rest = (found["manager"], found["rest"]) if found else ("another manager", "")
+    subresource = re.search(r'with subresource "([^"]+)"', rest)
+    return Conflict(path.lstrip("."), manager, " using " in rest, subresource[1] if subresource else "")
+
+
+def _help(status: int, message: str, conflicts: tuple[Conflict, ...]) -> str:
+    if conflicts:
+        names = " and ".join(sorted({one.manager for one in conflicts}))
+        return f"Have {names} let go of it, or leave it out of what paictl declares: nothing is taken by force."
+    missing = _FORBIDDEN.search(message) if status == 403 else None
+    if missing:
+        return f"Its Role needs this line: {role_line(missing['group'] or '', missing['resource'], missing['verb'])}"
+    helps = (help_ for sign, help_ in _HELPS if sign in message.lower())
+    return next(helps, "Its own logs tell more." if status >= 500 else "")
+
+
+def role_line(group: str, resource: str, verb: str) -> str:
+    """One rule of a Role, as it is written there."""
+    return f'- {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: ["{verb}"]}}'
+
+
+def unreachable(error: BaseException, server: str, context: str) -> Unreachable:
+    """That the API server can't be reached, where, and the reason that the system gave."""
+    return Unreachable(
+        f"the cluster {context} at {server} can't be reached: {_reason(error)}",
+        help="Usually one of three: it is not running, this machine needs a VPN to it, or another context is meant "
+        "(`kubectl config get-contexts`, KUBECONFIG, `context` of the target).",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, socket.gaierror):
+        return "its name can't be resolved"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,161 @@
+"""Model files that no pod can fetch are brought from this machine, through a pod that is there for as long as that takes.
+
+The cluster fetches what it can by a Job of its own; the same Job then only finds that everything is there. Used by the driver.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from paictl.drivers.kubernetes.applying import delete
+from paictl.drivers.kubernetes.connection import Connection, Json
+from paictl.drivers.kubernetes.execution import run
+from paictl.drivers.kubernetes.health import pod_trouble
+from paictl.drivers.kubernetes.kinds import POD
+from paictl.drivers.kubernetes.naming import MANAGER
+from paictl.drivers.kubernetes.resources import SOURCES
+from paictl.drivers.kubernetes.troubles import ApiError
+from paictl.errors import PaictlError
+from paictl.events import Emit, Event
+from paictl.render.containers import ROOT
+
+__all__ = ["bring", "has_to_be_brought"]
+
+_CHECK = "--check"
+_CHUNK = 1 << 20
+_START_SECONDS = 300.0
+_PAUSE_SECONDS = 0.3
+_LIFE_SECONDS = 6 * 3600
+_PYTHON = "/opt/paictl/venv/bin/python"
+_CONTAINER = "carrier"
+_LOOK = """
+import hashlib, os, sys
+path, digest = sys.argv[1], hashlib.sha256()
+if not os.path.exists(path):
+    sys.exit(3)
+with open(path, "rb") as file:
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+sys.exit(0 if digest.hexdigest() == sys.argv[2] else 3)
+"""
+_TAKE = """
+import hashlib, os, sys
+path, wanted, digest = sys.argv[1], sys.argv[2], hashlib.sha256()
+part = path + ".part"
+os.makedirs(os.path.dirname(path), exist_ok=True)
+with open(part, "wb") as file:
+    while piece := sys.stdin.buffer.read(1 << 20):
+        digest.update(piece)
+        file.write(piece)
+    file.flush()
+    os.fsync(file.fileno())
+if digest.hexdigest() != wanted:
+    os.unlink(part)
+    sys.exit("what came is not the file: the connection broke off")
+os.chmod(part, 0o444)
+os.replace(part, path)
+"""
+
+
+def has_to_be_brought(document: Json, *, offline: bool) -> bool:
+    """Whether the cluster is not to fetch it, or can't."""
+    (container,) = document["spec"]["template"]["spec"]["containers"]
+    return offline or _CHECK in container["args"]
+
+
+def bring(connection: Connection, document: Json, emit: Emit, address: str, *, offline: bool) -> None:
+    """Put the files of a fetching Job where it looks for them; what is there with the right hash stays."""
+    files = json.loads(document["metadata"]["annotations"][SOURCES])
+    pod = _carrier(document)
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    delete(connection, POD, namespace, name)
+    try:
+        _start(connection, pod)
+        for file in files:
+            _put(connection, pod, file, emit, address, offline=offline)
+    finally:
+        delete(connection, POD, namespace, name)
+
+
+def _put(
+    connection: Connection, pod: Json, file: Mapping[str, Any], emit: Emit, address: str, *, offline: bool
+) -> None:
+    from paictl.weights import fetch, sources
+
+    target = [f"{ROOT}/{file['path']}", file["sha256"]]
+    if run(connection, pod, _CONTAINER, [_PYTHON, "-I", "-c", _LOOK, *target]).code == 0:
+        return
+    cached = fetch.obtain(sources.parse(file["source"]), file["sha256"], emit=emit, offline=offline, address=address)
+    taken = run(
+        connection,
+        pod,
+        _CONTAINER,
+        [_PYTHON, "-I", "-c", _TAKE, *target],
+        _pieces(cached, int(file["size"]), emit, address),
+        timeout=_LIFE_SECONDS,
+    )
+    if taken.code != 0:
+        said = taken.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise PaictlError(
+            f"{file['path']} could not be brought into its volume: {said[-1] if said else f'exit status {taken.code}'}",
+            help="Run the same command again: what is there stays.",
+        )
+
+
+def _pieces(path: Path, size: int, emit: Emit, address: str) -> Iterator[bytes]:
+    done = 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            yield piece
+            done += len(piece)
+            emit(Event("progress", address, {"what": "bringing", "done": done, "total": size}))
+
+
+def _carrier(job: Json) -> dict[str, Any]:
+    """A pod like the Job's own, which waits instead; it may write to the same volume, and has no way out."""
+    template = job["spec"]["template"]
+    spec = json.loads(json.dumps(template["spec"]))
+    (container,) = spec["containers"]
+    spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": _LIFE_SECONDS, "terminationGracePeriodSeconds": 0}
+    spec["containers"] = [
+        {**container, "name": _CONTAINER, "args": ["-c", f"import time; time.sleep({_LIFE_SECONDS})"]},
+    ]
+    # Without the component, no policy lets it reach what the Job may reach.
+    known = {
+        key: value for key, value in template["metadata"]["labels"].items() if key != "app.kubernetes.io/component"
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"bring-{job['metadata']['name']}",
+            "namespace": job["metadata"]["namespace"],
+            "labels": {**known, **job["metadata"]["labels"], "app.kubernetes.io/component": "carrier"},
+        },
+        "spec": spec,
+    }
+
+
+def _start(connection: Connection, pod: Json) -> None:
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    what = f"starting {name}"
+    try:
+        connection.send("POST", POD.path(namespace), what, pod, fieldManager=MANAGER, fieldValidation="Strict")
+    except ApiError as no:
+        if no.status != HTTPStatus.CONFLICT:
+            raise
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        found = connection.ask(POD.path(namespace, name), what)
+        if (found.get("status") or {}).get("phase") == "Running":
+            return
+        trouble = pod_trouble(connection, found)
+        if trouble is not None or time.monotonic() > deadline:
+            reason = trouble.detail if trouble else "it did not start in time"
+            raise PaictlError(f"the pod that brings the model files does not run: {reason}")
+        time.sleep(_PAUSE_SECONDS)
