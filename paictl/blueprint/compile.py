@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from paictl.blueprint import agent, gateway, models, orchestration, stores
 from paictl.blueprint.images import pinned_reference
+from paictl.blueprint.scaling import scaled
 from paictl.blueprint.secrets import secret_files
 from paictl.blueprint.types import Blueprint, Host, RuntimePin
 from paictl.manifest.load import Manifest
@@ -51,7 +52,7 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
         owner=manifest.agent.metadata.owner,
         target=manifest.target,
         runtime=resolved.runtime,
-        services=(*servers, *([store] if store else []), *engines, door, room),
+        services=scaled(manifest, (*servers, *([store] if store else []), *engines, door, room)),
         weights=models.weights(manifest, resolved.models),
         secrets=secret_files(manifest, door, room, resolved.fingerprints),
         unconfined=manifest.target_spec.unconfined,

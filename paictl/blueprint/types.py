@@ -21,6 +21,7 @@ __all__ = [
     "Host",
     "Limits",
     "RuntimePin",
+    "Scale",
     "SecretFile",
     "Service",
     "Upstream",
@@ -140,6 +141,25 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """How many of a service run: ``replicas``, and up to ``most`` of them as soon as ``cpu`` percent of what it asks for is used."""
+
+    replicas: int = 1
+    most: int = 1
+    cpu: int = 0
+
+    @property
+    def grows(self) -> bool:
+        """Whether how many there are is the cluster's to decide."""
+        return self.most > self.replicas
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one may run at a time."""
+        return self.most > 1
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """Software of others, run from the image that its makers publish instead of from our runtime.
 
@@ -186,6 +206,7 @@ class Service:
     stop_seconds: float = 10.0
     upstream: Upstream | None = None
     gpus: str = ""
+    scale: Scale = field(default_factory=Scale)
     origin: Span | None = None
 
     @property

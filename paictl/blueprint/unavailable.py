@@ -13,10 +13,13 @@ from paictl.errors import Diagnostic, Unavailable
 from paictl.manifest.load import Manifest
 from paictl.manifest.models import Model, Spec
 
-__all__ = ["APPLIED_BY", "CONTAINERS", "left_idle", "refuse_unavailable", "unavailable"]
+__all__ = ["APPLIED_BY", "CONTAINERS", "SCALED_BY", "left_idle", "refuse_unavailable", "unavailable"]
 
 APPLIED_BY = frozenset({"native", "docker", "kubernetes", "fake"})
 """The drivers that apply today; the others render."""
+
+SCALED_BY = frozenset({"kubernetes", "fake"})
+"""The drivers that run more than one of a service."""
 
 CONTAINERS = frozenset({"docker", "kubernetes", "fake"})
 """The drivers that run software of others from its images; on the others ``spec.images`` has no meaning."""
@@ -112,6 +115,12 @@ def _wanted(manifest: Manifest, driver: str) -> Iterator[_Wanted]:
     yield from _sections(spec)
     yield from _engines(spec, gives)
     yield from _people(spec)
+    for name, scale in spec.scale.items() if driver not in SCALED_BY else ():
+        if max(scale.replicas, scale.max or 1) > 1:
+            advice = (
+                "On one machine nothing shares the work out to several: driver kubernetes does. Write replicas: 1 here."
+            )
+            yield ("spec", "scale", name), f"more than one {name} is", advice
 
 
 def _model(path: _Path, model: Model, gives: _Gives) -> Iterator[_Wanted]:

@@ -28,6 +28,7 @@ from paictl.manifest.conduct import (
     Updates,
     Workflow,
 )
+from paictl.manifest.placement import Scale, ServiceName
 from paictl.manifest.sections import (
     ClassName,
     Deployment,
@@ -78,6 +79,7 @@ __all__ = [
     "Permissions",
     "Person",
     "Role",
+    "Scale",
     "Secret",
     "Select",
     "Space",
@@ -122,6 +124,11 @@ class Spec(Strict):
         "runtime's own is built upon (it has Python 3.11 or newer); registry: the host, or host/path, that all images not "
         "named here come from.",
         examples=[{"base": "registry.example.org/python:3.12-slim", "registry": "registry.example.org/mirror"}],
+    )
+    scale: dict[ServiceName, Scale] = Field(
+        default_factory=dict,
+        description="Kubernetes: how many of each run, by the names of services: gateway, agent, or model-NAME of a local model.",
+        examples=[{"gateway": {"replicas": 2, "max": 5, "cpu": 70}, "model-chat": {"replicas": 2}}],
     )
     gateway: Gateway = Field(
         default_factory=Gateway.model_construct,

@@ -21,6 +21,7 @@ def check_references(tree: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _secret_hosts(tree)
     yield from _people(tree)
     yield from _rights(tree)
+    yield from _scaled(tree)
 
 
 def _routing(tree: Mapping[str, Any]) -> Iterator[Finding]:
@@ -144,3 +145,17 @@ def _rights(tree: Mapping[str, Any]) -> Iterator[Finding]:
             if kind and name and not any(fnmatchcase(each, name) for each in names) and name != "*":
                 path = ("spec", "permissions", "roles", role, "may", index)
                 yield Finding("unknown-reference", path, f"there is no {kind} `{name}`", nearest(name, names, kinds))
+
+
+def _scaled(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    """How many of a service that nobody declares."""
+    models = [
+        f"model-{name}" for _, name, model in entries(tree, "spec", "models") if {"select", "source"} & set(model)
+    ]
+    known = ["gateway", "agent", *models]
+    for name in mapping_at(tree, "spec", "scale"):
+        if name not in known:
+            advice = f"services that can be scaled: {', '.join(known)}"
+            yield Finding(
+                "unknown-reference", ("spec", "scale", name), f"there is no service `{name}`", advice, at_key=True
+            )

@@ -35,6 +35,8 @@ def check_rules(tree: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _spaces(tree)
     yield from _vectors(tree)
     yield from _gateway(tree)
+    for path, _, scale in entries(tree, "spec", "scale"):
+        yield from _scale(path, scale)
     yield from check_schedules(tree)
 
 
@@ -209,6 +211,18 @@ def _gateway(tree: Mapping[str, Any]) -> Iterator[Finding]:
     except ValueError:
         advice = "write 127.0.0.1 for this machine alone, or the address of one of its interfaces"
         yield Finding("invalid-value", ("spec", "gateway", "bind"), f"`{bind}` is not an IP address", advice)
+
+
+def _scale(path: TreePath, scale: Mapping[str, Any]) -> Iterator[Finding]:
+    replicas, most = scale.get("replicas", 1), scale.get("max")
+    if isinstance(replicas, int) and isinstance(most, int) and most < replicas:
+        summary = f"at most {most} of them may run, but {replicas} should"
+        advice = f"write `max: {replicas}` or more, or leave it out"
+        yield Finding("out-of-range", (*path, "max"), summary, advice)
+    grows = isinstance(replicas, int) and isinstance(most, int) and most > replicas
+    yield from _only_with(
+        path, scale, ("cpu",), allowed=grows, reason="it says when more run, up to a `max` above `replicas`"
+    )
 
 
 def _exactly_one(path: TreePath, block: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[Finding]:

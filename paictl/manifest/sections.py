@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from paictl.manifest.quantities import Duration, Tokens
+from paictl.manifest.strict import Name, Strict
 
 __all__ = [
     "ClassName",
@@ -34,7 +35,6 @@ __all__ = [
     "Vpn",
 ]
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", examples=["atlas"])]
 ClassName = Literal["public", "internal", "private"]
 DriverName = Literal["native", "docker", "kubernetes", "ansible", "fake"]
 ImageName = Literal[
@@ -53,12 +53,6 @@ ImageName = Literal[
 ]
 Sha256 = Annotated[str, Field(title="64 hexadecimal digits", pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", examples=["https://api.example.org"])]
-
-
-class Strict(BaseModel):
-    """What every section is: unknown keys are errors, nothing is converted, nothing changes afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Include(Strict):
