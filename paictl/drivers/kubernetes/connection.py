@@ -101,35 +101,24 @@ class Connection:
         finally:
             kept.close()
 
-    def upgraded(
-        self, path: str, what: str, headers: Mapping[str, str], /, **query: object
-    ) -> tuple[socket.socket, bytes]:
-        """The socket of a connection that goes on in another protocol, and what already came in on it."""
+    def dial(self) -> tuple[socket.socket, str, Mapping[str, str]]:
+        """A connection for another protocol than requests: its socket, what addresses begin with there, and who asks, as headers."""
         self._before()
         cluster, credentials, dialler = self._made
-        asked = f"{dialler.prefix}{path}?{urlencode(query, doseq=True)}"
-        lines = {
-            "Host": dialler.host,
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            **credentials.header(),
-            **headers,
-        }
-        head = f"GET {asked} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+        headers = credentials.header()
         try:
-            stream = dialler.open(_ANSWER_SECONDS)
+            return dialler.open(_ANSWER_SECONDS), f"{dialler.host}{dialler.prefix}", headers
         except OSError as error:
             raise troubles.unreachable(error, cluster.server, cluster.context) from error
-        try:
-            stream.sendall(head.encode("ascii"))
-            status, rest = _head(stream)
-        except OSError as error:
-            stream.close()
-            raise self._lost(error) from error
-        if status != HTTPStatus.SWITCHING_PROTOCOLS:
-            stream.close()
-            raise troubles.declined(status, rest, what, {})
-        return stream, rest
+
+    def renew(self) -> bool:
+        """Have whoever hands out credentials asked again, since they were not accepted; whether that may help."""
+        _, credentials, dialler = self._made
+        if not credentials.forget():
+            return False
+        dialler.renew()
+        self.close()
+        return True
 
     def close(self) -> None:
         """Close every connection; the next call opens a new one."""
@@ -188,12 +177,9 @@ class Connection:
                     raise away.told from away
                 time.sleep(pause)
             except Unreachable:
-                _, credentials, dialler = self._made
-                if renewed or not credentials.forget():
+                if renewed or not self.renew():
                     raise
                 renewed = True
-                dialler.renew()
-                self.close()
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _once(self, request: _Request, what: str) -> bytes:
@@ -275,21 +261,3 @@ def _passes(no: ApiError) -> bool:
     if no.status in _PASSING:
         return True
     return no.status == HTTPStatus.INTERNAL_SERVER_ERROR and not any(one in no.summary for one in _OF_THE_DOCUMENT)
-
-
-def _head(stream: socket.socket) -> tuple[int, bytes]:
-    """The status of the answer, and what came behind its head."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        piece = stream.recv(4096)
-        if not piece or len(received) > 64 * 1024:
-            raise ConnectionError("it closed the connection instead of an answer")
-        received += piece
-    head, _, rest = received.partition(b"\r\n\r\n")
-    status = int(head.split(None, 2)[1])
-    if status != HTTPStatus.SWITCHING_PROTOCOLS:
-        fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
-        length = next((int(value) for name, _, value in fields if name.strip().lower() == b"content-length"), 0)
-        while len(rest) < min(length, 64 * 1024) and (piece := stream.recv(4096)):
-            rest += piece
-    return status, rest

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
+import select
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +21,8 @@ __all__ = ["run"]
 _PROTOCOL = "v5.channel.k8s.io"
 _INPUT, _OUTPUT, _ERRORS, _ENDED, _CLOSED = 0, 1, 2, 3, 255
 _SECONDS = 600.0
+# Enough to keep the way busy, little enough to hold in memory.
+_AHEAD = 1 << 20
 
 
 def run(
@@ -37,43 +39,56 @@ def run(
     asked: dict[str, Any] = {"command": list(argv), "container": container}
     asked |= {"stdin": "true", "stdout": "true", "stderr": "true"}
     what = f"starting {argv[0]} in {name}"
+    pieces = iter([stdin] if isinstance(stdin, bytes) else stdin)
     with Channels(connection, f"{POD.path(namespace, name)}/exec", what, _PROTOCOL, **asked) as channels:
-        pieces = [stdin] if isinstance(stdin, bytes) else stdin
-        sender = threading.Thread(target=_send, args=(channels, pieces), daemon=True)
-        sender.start()
-        return _result(channels, argv[0], time.monotonic() + timeout)
+        return _result(channels, argv[0], pieces, time.monotonic() + timeout)
 
 
-def _send(channels: Channels, pieces: Iterable[bytes]) -> None:
-    # A command may end without having read everything: then its output and exit code tell, not the broken connection.
-    with suppress(OSError):
-        for piece in pieces:
-            if piece:
-                channels.send(_INPUT, piece)
-        channels.send(_CLOSED, bytes([_INPUT]))
-
-
-def _result(channels: Channels, program: str, deadline: float) -> RoomResult:
-    output, ended = {_OUTPUT: bytearray(), _ERRORS: bytearray()}, b""
-    late = PaictlError(
-        f"{program} did not end in time", help="Its connection was closed. What it had done by then stands."
-    )
+def _result(channels: Channels, program: str, pieces: Iterator[bytes], deadline: float) -> RoomResult:
+    output, ended, feeding = {_OUTPUT: bytearray(), _ERRORS: bytearray()}, bytearray(), True
     try:
-        for channel, content in channels.receive(max(0.1, deadline - time.monotonic())):
-            if channel in output:
-                output[channel] += content
-            elif channel == _ENDED:
-                ended += content
-            if time.monotonic() > deadline:
-                raise late
+        while not channels.ended:
+            # A command may end without having read everything: then its output and exit code tell.
+            if feeding and channels.unsent < _AHEAD:
+                feeding = _feed(channels, pieces)
+            _turn(channels, deadline, more=feeding)
+            for channel, content in channels.take():
+                if channel in output:
+                    output[channel] += content
+                elif channel == _ENDED:
+                    ended += content
     except TimeoutError as error:
-        raise late from error
+        raise PaictlError(
+            f"{program} did not end in time", help="Its connection was closed. What it had done by then stands."
+        ) from error
     except OSError as error:
         if not ended:
             raise Unreachable(
-                f"the connection broke off while {program} ran", help="Run the same command again."
+                f"the connection broke off while {program} ran: {error}", help="Run the same command again."
             ) from error
-    return RoomResult(_code(ended, program), bytes(output[_OUTPUT]), bytes(output[_ERRORS]))
+    return RoomResult(_code(bytes(ended), program), bytes(output[_OUTPUT]), bytes(output[_ERRORS]))
+
+
+def _feed(channels: Channels, pieces: Iterator[bytes]) -> bool:
+    """Have the next piece sent, or the end of them; whether there may be more."""
+    piece = next(pieces, None)
+    if piece is None:
+        channels.put(_CLOSED, bytes([_INPUT]))
+    elif piece:
+        channels.put(_INPUT, piece)
+    return piece is not None
+
+
+def _turn(channels: Channels, deadline: float, *, more: bool) -> None:
+    """Send what goes, and wait until something has come or ``more`` can go; raises ``TimeoutError``."""
+    with suppress(OSError):  # what comes tells more
+        channels.flush()
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    at_once = channels.ready or (more and channels.unsent < _AHEAD)
+    writing = [channels.stream] if channels.unsent else []
+    select.select([channels.stream], writing, [], 0 if at_once else left)
 
 
 def _code(ended: bytes, program: str) -> int:

@@ -11,7 +11,7 @@ from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.kinds import POD
 from paictl.errors import PaictlError
 
-__all__ = ["events", "last_lines", "of_selector", "serving", "text_of"]
+__all__ = ["events", "is_ready", "last_lines", "of_selector", "serving", "text_of"]
 
 _EVENTS = 5
 
@@ -30,12 +30,13 @@ def of_selector(connection: Connection, namespace: str, selector: Mapping[str, s
 def serving(pods: Sequence[Json]) -> Json | None:
     """The one that has been ready longest; else the youngest that runs."""
     living = [one for one in pods if not one["metadata"].get("deletionTimestamp")]
-    ready = [one for one in living if _is_ready(one)]
+    ready = [one for one in living if is_ready(one)]
     running = [one for one in living if (one.get("status") or {}).get("phase") == "Running"]
     return next(iter(ready), None) or next(iter(reversed(running)), None)
 
 
-def _is_ready(pod: Json) -> bool:
+def is_ready(pod: Json) -> bool:
+    """Whether it says that it may be talked to."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 

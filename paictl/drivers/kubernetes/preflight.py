@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,22 +9,23 @@ from paictl.drivers.kubernetes.applying import apply, marked
 from paictl.drivers.kubernetes.connection import Connection
 from paictl.drivers.kubernetes.kinds import namespace_path
 from paictl.drivers.kubernetes.troubles import ApiError
+from paictl.drivers.kubernetes.versions import too_old
 from paictl.engine.driver import Scope
 from paictl.engine.model import Address, Observation, Observed, Resource
-from paictl.errors import Refused, Unavailable
+from paictl.errors import Refused
 
 __all__ = ["check"]
 
 _AT_ONCE = 8
-# The first that can end a command's input over a WebSocket.
-_OLDEST = 30
 
 
 def check(
     connection: Connection, scope: Scope, namespace: str, resources: Iterable[Resource], observation: Observation
 ) -> None:
     """Raise ``Refused`` with everything that the API server would not take, ``Unavailable`` for one that is too old."""
-    _recent(connection)
+    old = too_old(connection)
+    if old is not None:
+        raise old
     if _is_new(connection, namespace):
         # Nothing can be tried in a namespace that is not there; it is made first, and then the first refusal ends the run.
         return
@@ -36,16 +36,6 @@ def check(
     if noes:
         helps = list(dict.fromkeys(no.help for no in noes if no.help))
         raise Refused("\n".join(dict.fromkeys(no.summary for no in noes)), help="\n".join(helps))
-
-
-def _recent(connection: Connection) -> None:
-    told = connection.ask("/version", "asking for the cluster's version")
-    minor = re.match(r"\d+", str(told.get("minor", "")))
-    if minor and int(minor[0]) < _OLDEST:
-        raise Unavailable(
-            f"this cluster is Kubernetes {told.get('gitVersion')}, which is too old",
-            help=f"paictl needs Kubernetes 1.{_OLDEST} or newer.",
-        )
 
 
 def _is_new(connection: Connection, namespace: str) -> bool:

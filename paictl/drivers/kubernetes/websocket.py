@@ -1,78 +1,98 @@
-"""WebSocket frames (RFC 6455) with Kubernetes' channels in them: the first byte of a message says which stream it belongs to.
+"""Kubernetes' channels over one WebSocket: the first byte of a message says which stream it belongs to.
 
-Used by ``execution`` and ``forwarding``; knows nothing of what the streams carry.
+Used by ``execution`` and ``forwarding``; knows nothing of what the streams carry. Frames are the library's matter.
 """
 
 from __future__ import annotations
 
-import base64
-import os
-import select
-import socket
 import ssl
-import struct
-import threading
-from collections.abc import Iterator
-from typing import Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 from paictl.drivers.kubernetes.connection import Connection
+from paictl.drivers.kubernetes.upgrade import upgraded
+
+if TYPE_CHECKING:
+    from websockets.frames import Frame
+    from websockets.http11 import Request, Response
 
 __all__ = ["Channels"]
 
-_BINARY, _CLOSE, _PING, _PONG = 0x2, 0x8, 0x9, 0xA
-_FIRST, _MASKED, _SIZE = 0x80, 0x80, 0x7F
 _CHUNK = 64 * 1024
-_SEND_SECONDS = 60.0
+_NORMAL = 1000
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Channels:
-    """One connection with several streams. One thread reads; any may send."""
+    """One connection with several streams. Nothing in it waits: its user does, on ``stream``, for what it wants to do.
+
+    For one thread at a time: a connection of TLS can't be read and written at the same moment.
+    """
 
     def __init__(self, connection: Connection, path: str, what: str, /, protocol: str, **query: object) -> None:
-        headers = {
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode("ascii"),
-            "Sec-WebSocket-Protocol": protocol,
-        }
-        self.stream, self._rest = connection.upgraded(path, what, headers, **query)
-        # One connection of TLS can't be read and written at the same moment: each call returns at once, and waits outside.
+        self.stream, self._speaking = upgraded(connection, path, what, protocol, query)
         self.stream.setblocking(False)
-        self._sending, self._using = threading.Lock(), threading.Lock()
-        self._patience: float | None = None
+        self.ended = False
+        self._unsent, self._whole = bytearray(), bytearray()
 
-    def send(self, channel: int, content: bytes) -> None:
-        """Send on one of the streams."""
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait to be sent."""
+        return len(self._unsent)
+
+    @property
+    def ready(self) -> bool:
+        """Whether something has come already, of which the system says nothing any more."""
+        return bool(self._speaking.events) or (isinstance(self.stream, ssl.SSLSocket) and self.stream.pending() > 0)
+
+    def put(self, channel: int, content: bytes) -> None:
+        """Have something sent on one of the streams, nothing being a message, too; raises ``OSError`` when it has ended."""
+        from websockets.protocol import State
+
         for start in range(0, len(content) or 1, _CHUNK):
-            self._frame(_BINARY, bytes([channel]) + content[start : start + _CHUNK])
+            if self._speaking.state is not State.OPEN:
+                raise ConnectionError("the other side has ended it")
+            self._speaking.send_binary(bytes([channel]) + content[start : start + _CHUNK])
+        self._queue()
 
-    def receive(self, seconds: float | None) -> Iterator[tuple[int, bytes]]:
-        """What comes, by stream, until the other side ends it; raises ``OSError``, ``TimeoutError`` when so long nothing came."""
-        self._patience = seconds
-        whole = b""
-        while True:
-            last, kind, content = self._next()
-            if kind == _CLOSE:
-                return
-            if kind == _PING:
-                self._frame(_PONG, content)
-            if kind >= _CLOSE:
-                continue
-            whole += content
-            if last:
-                if whole:
-                    yield whole[0], whole[1:]
-                whole = b""
+    def flush(self) -> None:
+        """Send what goes now; raises ``OSError``, and then nothing waits any more."""
+        try:
+            while self._unsent:
+                count = self.stream.send(self._unsent[:_CHUNK])
+                del self._unsent[:count]
+        except _NOT_NOW:
+            return
+        except OSError:
+            self._unsent.clear()
+            raise
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """What has come, by stream, as far as it is here; raises ``OSError`` when the connection broke off."""
+        if not self._speaking.events:
+            try:
+                content = self.stream.recv(_CHUNK)
+            except _NOT_NOW:
+                return []
+            if not content:
+                raise ConnectionError("the connection broke off")
+            self._speaking.receive_data(content)
+            self._queue()
+        messages = [message for event in self._speaking.events_received() for message in self._told(event)]
+        if self._speaking.parser_exc is not None and not messages:
+            raise ConnectionError(f"what came is no WebSocket: {self._speaking.parser_exc}")
+        return messages
 
     def close(self) -> None:
-        """End it, wherever it stands; whoever reads sees its end."""
-        try:
-            self._frame(_CLOSE, struct.pack(">H", 1000))
-            self.stream.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        finally:
-            self.stream.close()
+        """End it, wherever it stands."""
+        from websockets.protocol import State
+
+        with suppress(OSError):
+            if self._speaking.state is State.OPEN:
+                self._speaking.send_close(_NORMAL)
+                self._queue()
+            self.flush()
+        self.stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,56 +100,23 @@ class Channels:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _frame(self, kind: int, content: bytes) -> None:
-        mask, size = os.urandom(4), len(content)
-        head = bytes([_FIRST | kind])
-        if size < 126:
-            head += bytes([_MASKED | size])
-        elif size < 1 << 16:
-            head += struct.pack(">BH", _MASKED | 126, size)
-        else:
-            head += struct.pack(">BQ", _MASKED | 127, size)
-        # As one number: byte by byte would be slow in Python.
-        pattern = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
-        masked = (int.from_bytes(content, "big") ^ pattern).to_bytes(size, "big")
-        with self._sending:
-            rest = memoryview(head + mask + masked)
-            while rest:
-                rest = rest[self._some(rest) :]
+    def _queue(self) -> None:
+        for piece in self._speaking.data_to_send():
+            self._unsent += piece
 
-    def _next(self) -> tuple[bool, int, bytes]:
-        first, second = self._exactly(2)
-        size = second & _SIZE
-        if size == 126:
-            size = struct.unpack(">H", self._exactly(2))[0]
-        elif size == 127:
-            size = struct.unpack(">Q", self._exactly(8))[0]
-        return bool(first & _FIRST), first & 0x0F, self._exactly(size)
+    def _told(self, event: Frame | Request | Response) -> list[tuple[int, bytes]]:
+        """The message that a frame ends."""
+        from websockets.frames import DATA_OPCODES, Frame, Opcode
 
-    def _exactly(self, count: int) -> bytes:
-        while len(self._rest) < count:
-            piece = self._piece()
-            if not piece:
-                raise ConnectionError("the connection broke off")
-            self._rest += piece
-        content, self._rest = self._rest[:count], self._rest[count:]
-        return content
-
-    def _some(self, content: memoryview) -> int:
-        """How much of it went; waits until some can."""
-        while True:
-            try:
-                with self._using:
-                    return self.stream.send(content[:_CHUNK])
-            except _NOT_NOW:
-                if not select.select([], [self.stream], [], _SEND_SECONDS)[1]:
-                    raise TimeoutError("the other side takes nothing any more") from None
-
-    def _piece(self) -> bytes:
-        while True:
-            try:
-                with self._using:
-                    return self.stream.recv(_CHUNK)
-            except _NOT_NOW:
-                if not select.select([self.stream], [], [], self._patience)[0]:
-                    raise TimeoutError("nothing came") from None
+        if not isinstance(event, Frame):
+            return []
+        if event.opcode is Opcode.CLOSE:
+            self.ended = True
+        if event.opcode not in DATA_OPCODES:
+            return []
+        self._whole += event.data
+        if not event.fin or not self._whole:
+            return []
+        whole = bytes(self._whole)
+        self._whole.clear()
+        return [(whole[0], whole[1:])]
