@@ -87,8 +87,8 @@ def _tell(session: Session, applied: Applied) -> tuple[Mapping[str, object], lis
         if applied.plan.empty
         else f"{scope.agent} on {scope.target}: release {applied.release} stands ({done_sentence(applied)})"
     ]
-    if url:
-        lines += [f"  address  {url}", '  talk     paictl chat "Hello"']
+    if session.driver_name != "fake":
+        lines += [f"  address  {url or 'paictl open'}", '  talk     paictl chat "Hello"']
     return {**applied_document(applied), "url": url}, lines
 
 

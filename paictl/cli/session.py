@@ -159,9 +159,9 @@ class Session:
             lock_timeout=self.call.flags.lock_timeout or 0.0,
         )
 
-    def reach(self) -> Reach:
-        """Where the running gateway is, with the owner's token."""
-        return self.driver.reach(self.blueprint())
+    def reach(self, port: int = 0) -> Reach:
+        """Where the running gateway is, with the owner's token; ``port`` where a way to it begins that has to be opened."""
+        return self.driver.reach(self.blueprint(), port=port)
 
     def services(self) -> list[str]:
         """The names of the agent's services."""
@@ -189,5 +189,8 @@ class Session:
         return agreed, guard.check
 
     def url(self) -> str | None:
-        """Where people reach the agent."""
-        return self.reach().url if self.driver_name != "fake" else None
+        """Where people reach the agent, also once this process has ended."""
+        if self.driver_name == "fake":
+            return None
+        reach = self.reach()
+        return None if reach.held else reach.url

@@ -35,10 +35,14 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The gateway as seen from here: its base URL without a path, and the owner's token."""
+    """The gateway as seen from here: its base URL without a path, and the owner's token.
+
+    ``held``: a way that was opened for this process, and ends with it.
+    """
 
     url: str
     token: str = field(repr=False)
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,11 @@ class Driver(Protocol):
         """What stands on the networks of the running services, as it is now; nothing where rooms have no network at all."""
         ...
 
-    def reach(self, blueprint: Blueprint) -> Reach:
-        """Where the running gateway is reached from here, and with which token (read from the target, never stored)."""
+    def reach(self, blueprint: Blueprint, *, port: int = 0) -> Reach:
+        """Where the running gateway is reached from here, and with which token (read from the target, never stored).
+
+        Where a way has to be opened for that, it begins at this ``port`` of this machine; 0 for any that is free.
+        """
         ...
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:

@@ -110,7 +110,7 @@ class DockerDriver:
     def peers(self, blueprint: Blueprint) -> Sequence[Peer]:
         return tuple(peers(self.connection, _scope(blueprint)))
 
-    def reach(self, blueprint: Blueprint) -> Reach:
+    def reach(self, blueprint: Blueprint, *, port: int = 0) -> Reach:
         door, endpoint = blueprint.public
         container = self._container(_scope(blueprint), door.name)
         said = run(self.connection, container, ["cat", f"{ROOT}/secrets/gateway-token"])
@@ -120,7 +120,8 @@ class DockerDriver:
         if self.connection.engine().local:
             return Reach(self._published(container) or endpoint.url, token)
         # As long as this process runs, whoever it hands the address to may use it.
-        return Reach(self._relays.enter_context(relay(self.connection, container, endpoint.port, _PYTHON)), token)
+        way = relay(self.connection, container, endpoint.port, _PYTHON, local=port)
+        return Reach(self._relays.enter_context(way), token, held=True)
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
         scope = _scope(blueprint)

@@ -53,9 +53,11 @@ while True:
 
 
 @contextmanager
-def relay(connection: Connection, container_id: str, port: int, python: str = "python3") -> Iterator[str]:
-    """``http://127.0.0.1:<free port>``, which is ``127.0.0.1:port`` in the container for as long as the block runs."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def relay(
+    connection: Connection, container_id: str, port: int, python: str = "python3", local: int = 0
+) -> Iterator[str]:
+    """``http://127.0.0.1:LOCAL`` (0: a free one), which is ``127.0.0.1:port`` in the container for as long as the block runs."""
+    with socket.create_server(("127.0.0.1", local)) as listener:
         listener.settimeout(_POLL_SECONDS)
         ended, open_ones = threading.Event(), _Connections()
 

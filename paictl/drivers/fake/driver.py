@@ -133,7 +133,8 @@ class FakeDriver:
         del blueprint
         return ()  # nothing listens in this world
 
-    def reach(self, blueprint: Blueprint) -> Reach:
+    def reach(self, blueprint: Blueprint, *, port: int = 0) -> Reach:
+        del port
         _, endpoint = blueprint.public
         return Reach(f"http://{endpoint.bind}:{endpoint.port}", "fake-token")
 

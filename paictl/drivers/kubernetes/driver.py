@@ -100,7 +100,7 @@ class KubernetesDriver:
     def peers(self, blueprint: Blueprint) -> Sequence[Peer]:
         return tuple(seen.peers(self.connection, _scope(blueprint), self._in(_scope(blueprint)), blueprint))
 
-    def reach(self, blueprint: Blueprint) -> Reach:
+    def reach(self, blueprint: Blueprint, *, port: int = 0) -> Reach:
         scope = _scope(blueprint)
         door, endpoint = blueprint.public
         token = secrets.read(self.connection, self._in(scope), _TOKEN)
@@ -109,8 +109,8 @@ class KubernetesDriver:
         if token is None:
             raise PaictlError(f"{blueprint.agent} is not running", help="`paictl apply` starts it.")
         # As long as this process runs, whoever it hands the address to may use it.
-        url = self._forwards.enter_context(forward(self.connection, serving, endpoint.port))
-        return Reach(url, token.decode("ascii"))
+        url = self._forwards.enter_context(forward(self.connection, serving, endpoint.port, port))
+        return Reach(url, token.decode("ascii"), held=True)
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
         pod = self._serving(_scope(blueprint), service)()

@@ -31,6 +31,7 @@ _SILENT_SECONDS = 5.0
 # While one pod makes way for the next, a connection waits for it.
 _REPLACED_SECONDS, _PAUSE_SECONDS = 15.0, 0.3
 _END_SECONDS = 2.0
+_WAITING = 128
 
 Pod = Callable[[], Json]
 
@@ -42,7 +43,7 @@ def forward(connection: Connection, pod: Pod, port: int, local: int = 0) -> Iter
     Raises at once what every connection would come to, such as a right that lacks.
     """
     _channels(connection, pod(), port).close()
-    with _listening(local) as listener:
+    with socket.create_server(("127.0.0.1", local), backlog=_WAITING) as listener:
         stop, stopping = os.pipe()
         serving: list[threading.Thread] = []
 
@@ -66,15 +67,6 @@ def forward(connection: Connection, pod: Pod, port: int, local: int = 0) -> Iter
                 thread.join(max(0.0, deadline - time.monotonic()))
             if not any(one.is_alive() for one in serving):
                 os.close(stop)
-
-
-def _listening(local: int) -> socket.socket:
-    try:
-        return socket.create_server(("127.0.0.1", local), backlog=128)
-    except OSError as error:
-        raise PaictlError(
-            f"port {local} of this machine can't be had: {error.strerror}", help="Name another port, or end who has it."
-        ) from error
 
 
 def _channels(connection: Connection, pod: Json, port: int) -> Channels:

@@ -131,7 +131,8 @@ class NativeDriver:
         del blueprint
         return ()  # rooms have no network here, and sockets are files
 
-    def reach(self, blueprint: Blueprint) -> Reach:
+    def reach(self, blueprint: Blueprint, *, port: int = 0) -> Reach:
+        del port
         layout = Layout.of(blueprint.agent)
         service, endpoint = blueprint.public
         try:
