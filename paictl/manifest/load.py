@@ -23,7 +23,7 @@ from paictl.manifest.merge import Merged, Origins, merge
 from paictl.manifest.migrate import to_current
 from paictl.manifest.models import Agent, Include, Target, Text
 from paictl.manifest.overlays import base_layer, check_overlays, overlay_layer
-from paictl.manifest.profiles import DEPLOYMENT_MODELS, Profile, hardware_profiles, read_profile
+from paictl.manifest.profiles import DEPLOYMENT_MODELS, Profile, hardware_profiles, read_offer, read_profile
 from paictl.manifest.references import check_references
 from paictl.manifest.rules import check_rules
 from paictl.manifest.shape import shape_of
@@ -213,12 +213,12 @@ def _check_other_overlays(first: Source, target: str, findings: Findings) -> Non
 
 
 def _profiles(user: Merged, target: str, findings: Findings) -> list[Profile]:
-    """The deployment model's profile and the target's hardware profile, in this order; none under what is no manifest."""
+    """The deployment model's profile, the target's hardware profile, what those of others offer; none under what is no manifest."""
     if "spec" not in user.tree:
         return []
     model = text_at(user.tree, "spec", "deployment", "model") or DEPLOYMENT_MODELS[0]
     names = [model] if model in DEPLOYMENT_MODELS else []
-    known = hardware_profiles()
+    known, others = hardware_profiles(), list[Profile]()
     for path, name, spec in entries(user.tree, "spec", "targets"):
         profile = spec.get("profile")
         if isinstance(profile, str) and profile not in known:
@@ -227,7 +227,9 @@ def _profiles(user: Merged, target: str, findings: Findings) -> list[Profile]:
             findings.add("unknown-profile", f"there is no hardware profile `{profile}`", span, advice=advice)
         elif isinstance(profile, str) and name == target:
             names.append(profile)
-    return [read_profile(name, user.tree, findings) for name in names]
+        elif isinstance(profile, str):
+            others.append(read_offer(profile, user.tree, name, findings))
+    return [*(read_profile(name, user.tree, target, findings) for name in names), *others]
 
 
 def _digest(agent: Agent, target: str, includes: Mapping[TreePath, Included]) -> str:

@@ -1,8 +1,8 @@
 """Finds and reads the profiles that paictl ships: what a deployment model or a kind of hardware lays under a manifest.
 
 A profile is a piece of a manifest with two additions. ``floor:`` maps paths (``*`` stands for any name) to the most that
-later layers may allow there. Below ``spec.models``, ``task:chat`` stands for every local chat model of the manifest, since
-a profile can't know their names.
+later layers may allow there. Below ``spec.models``, ``task:chat`` stands for every local chat model of the manifest, and
+below ``spec.targets``, ``*`` for the target that is applied, since a profile can't know their names.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from paictl.assets import asset
 from paictl.errors import PaictlError
 from paictl.manifest.findings import Findings, TreePath
 from paictl.manifest.merge import Layer
-from paictl.manifest.source import Place, parse
+from paictl.manifest.source import Place, Source, parse
 from paictl.manifest.tree import entries, mapping_at
 
-__all__ = ["DEPLOYMENT_MODELS", "Floor", "Profile", "hardware_profiles", "read_profile"]
+__all__ = ["DEPLOYMENT_MODELS", "Floor", "Profile", "hardware_profiles", "read_offer", "read_profile"]
+
+# What only the controllers of Ingresses know.
+_OF_CONTROLLERS = frozenset({"class", "annotations"})
 
 DEPLOYMENT_MODELS = ("edge", "private-cloud", "hybrid", "federated")
 
@@ -47,24 +50,38 @@ def hardware_profiles() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in DEPLOYMENT_MODELS))
 
 
-def read_profile(name: str, user: Mapping[str, Any], findings: Findings) -> Profile:
-    """Read a profile that exists, for the models of a person's merged files.
+def read_profile(name: str, user: Mapping[str, Any], target: str, findings: Findings) -> Profile:
+    """Read a profile that exists, for the models and the target of a person's merged files.
 
     Its text is known to ``findings`` afterwards, so that its lines can be shown.
     """
+    source = _read(name, findings)
+    tree, places = {"spec": dict(mapping_at(source.tree, "spec"))}, dict(source.places)
+    defaults = mapping_at(tree, "spec", "models")
+    if defaults:
+        tree["spec"]["models"] = _for_models(defaults, user, places)
+    if "targets" in tree["spec"]:
+        tree["spec"]["targets"] = _for_target(tree, user, target, places)
+    layer = Layer(tree, places, shipped=True)
+    return Profile(name, layer, tuple(_floors(source.tree.get("floor"), source.places)))
+
+
+def read_offer(name: str, user: Mapping[str, Any], target: str, findings: Findings) -> Profile:
+    """Of a profile that exists, only what its clusters offer to a target that is not the one applied: it is checked, too."""
+    source = _read(name, findings)
+    places = dict(source.places)
+    tree = {"spec": {"targets": _for_target(source.tree, user, target, places)}}
+    return Profile(name, Layer(tree, places, shipped=True), ())
+
+
+def _read(name: str, findings: Findings) -> Source:
     own = Findings()
     source = parse((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"profiles/{name}.yaml", _folder(), own)
     findings.lines.update(own.lines)
     if source is None or own.errors:
         message = f"paictl's own profile {name} is damaged; reinstall paictl"
         raise PaictlError(message)
-    tree = {"spec": dict(mapping_at(source.tree, "spec"))}
-    places = dict(source.places)
-    defaults = mapping_at(tree, "spec", "models")
-    if defaults:
-        tree["spec"]["models"] = _for_models(defaults, user, places)
-    layer = Layer(tree, places, shipped=True)
-    return Profile(name, layer, tuple(_floors(source.tree.get("floor"), source.places)))
+    return source
 
 
 def _for_models(
@@ -85,6 +102,28 @@ def _for_models(
         below = [(place_path, place) for place_path, place in places.items() if place_path[:3] == shared]
         places.update({(*path, *place_path[3:]): place for place_path, place in below})
     return models
+
+
+def _for_target(
+    profile: Mapping[str, Any], user: Mapping[str, Any], target: str, places: dict[TreePath, Place]
+) -> dict[str, dict[str, Any]]:
+    """What a cluster of this kind offers to a target; ``places`` is completed.
+
+    A way in is opened by nobody but the person: a profile only completes what they say of it.
+    """
+    offered = mapping_at(profile, "spec", "targets", "*", "cluster")
+    asked = mapping_at(user, "spec", "targets", target)
+    if asked.get("driver") != "kubernetes":
+        return {}
+    ingress = mapping_at(asked, "cluster", "ingress")
+    opened = "ingress" in mapping_at(asked, "cluster")
+    cluster = {key: value for key, value in offered.items() if key != "ingress" or opened}
+    if ingress.get("kind", "ingress") != "ingress" and "ingress" in cluster:
+        cluster["ingress"] = {key: value for key, value in cluster["ingress"].items() if key not in _OF_CONTROLLERS}
+    shared: TreePath = ("spec", "targets", "*")
+    below = [(path, place) for path, place in places.items() if path[:3] == shared]
+    places.update({("spec", "targets", target, *path[3:]): place for path, place in below})
+    return {target: {"cluster": cluster}}
 
 
 def _floors(floor: Any, places: Mapping[TreePath, Place]) -> list[Floor]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from paictl.manifest.placement import Cluster
 from paictl.manifest.quantities import Duration, Tokens
 from paictl.manifest.strict import Name, Strict
 
@@ -114,6 +115,11 @@ class Target(Strict):
     )
     namespace: Name | None = Field(
         default=None, description="Kubernetes only: the namespace; the agent's name by default."
+    )
+    cluster: Cluster | None = Field(
+        default=None,
+        description="Kubernetes only: what this cluster offers; a hardware profile fills in what is usual.",
+        examples=[{"storage_class": "fast", "node_selector": {"kubernetes.io/arch": "amd64"}}],
     )
     vpn: Vpn | None = Field(
         default=None, description="A private network to the target.", examples=[{"kind": "wireguard"}]

@@ -21,7 +21,7 @@ _CLOUD = """\
 def test_the_profiles_of_the_design_are_there() -> None:
     names = {path.stem for path in _FILES}
     assert names >= {"edge", "private-cloud", "hybrid", "federated"}
-    assert names >= {"laptop", "raspberry-pi-5", "vps", "workstation-gpu", "k3s"}
+    assert names >= {"laptop", "raspberry-pi-5", "vps", "workstation-gpu", "k3s", "kubernetes"}
     assert set(hardware_profiles()) == names - set(DEPLOYMENT_MODELS)
 
 
@@ -94,3 +94,53 @@ def test_what_a_person_says_about_context_beats_the_hardwares(folder: Folder) ->
     assert folder.load().agent.spec.models["chat"].context == "4k"
     folder.write("agent.yaml", text.replace("select: {}", "select: {context: 8k}"))
     assert folder.load().agent.spec.models["chat"].context is None
+
+
+_CLUSTER = SMALL.replace("driver: native", "driver: kubernetes, profile: k3s, cluster: CLUSTER")
+
+
+def test_a_profile_says_what_its_clusters_offer_and_a_person_says_it_otherwise(folder: Folder) -> None:
+    folder.write("agent.yaml", _CLUSTER.replace("CLUSTER", "{gpu: {count: 2}}"))
+    cluster = folder.load().target_spec.cluster
+    assert cluster is not None
+    assert cluster.storage_class == "local-path"
+    assert cluster.gpu is not None
+    assert (cluster.gpu.runtime_class, cluster.gpu.count) == ("nvidia", 2)
+    folder.write("agent.yaml", _CLUSTER.replace("CLUSTER", "{storage_class: longhorn, gpu: null}"))
+    cluster = folder.load().target_spec.cluster
+    assert cluster is not None
+    assert (cluster.storage_class, cluster.gpu) == ("longhorn", None)
+
+
+def test_a_profile_completes_a_way_in_and_never_opens_one(folder: Folder) -> None:
+    folder.write("agent.yaml", _CLUSTER.replace("CLUSTER", "{}"))
+    closed = folder.load().target_spec.cluster
+    assert closed is not None
+    assert closed.ingress is None
+    folder.write("agent.yaml", _CLUSTER.replace("CLUSTER", "{ingress: {host: atlas.example.org, tls: atlas}}"))
+    opened = folder.load().target_spec.cluster
+    assert opened is not None
+    assert opened.ingress is not None
+    assert (opened.ingress.class_, opened.ingress.namespace) == ("traefik", "kube-system")
+    routed = "{ingress: {kind: gateway, gateway: kube-system/g, host: atlas.example.org, tls: web}}"
+    folder.write("agent.yaml", _CLUSTER.replace("CLUSTER", routed))
+    cluster = folder.load().target_spec.cluster
+    assert cluster is not None
+    assert cluster.ingress is not None
+    assert (cluster.ingress.class_, cluster.ingress.namespace) == (None, "kube-system")
+
+
+def test_a_profile_of_clusters_lays_nothing_under_a_target_that_is_none(folder: Folder) -> None:
+    folder.write("agent.yaml", SMALL.replace("driver: native", "driver: native, profile: k3s"))
+    assert folder.load().target_spec.cluster is None
+
+
+def test_a_target_that_is_not_applied_now_has_its_profile_under_it_as_well(folder: Folder) -> None:
+    home = "home: {driver: kubernetes, profile: k3s, cluster: {ingress: {host: atlas.example.org, tls: atlas}}}"
+    folder.write("agent.yaml", SMALL.replace("  targets:\n", f"  targets:\n    {home}\n"))
+    found = folder.load()
+    assert found.target == "laptop"
+    cluster = found.agent.spec.targets["home"].cluster
+    assert cluster is not None
+    assert cluster.ingress is not None
+    assert cluster.ingress.namespace == "kube-system"
