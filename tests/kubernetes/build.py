@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.docker.debian import alone
 from tests.docker.engine import cache
 
-__all__ = ["built", "home", "kubectl", "servers"]
+__all__ = ["built", "go", "home", "kubectl", "servers"]
 
 _SOURCES = Path(__file__).parent / "control_plane"
 _PINS = Path(__file__).parents[2] / "requirements" / "kubernetes-tests.txt"
@@ -67,18 +67,21 @@ def _program() -> Path:
 
 
 def _build(program: Path) -> None:
-    go = _packages() / "go" / "bin" / "go"
     program.parent.mkdir(parents=True, exist_ok=True)
     part = program.with_name(f"part-{program.name}")
-    command = [str(go), "build", *_HOW, f"-ldflags=-s -w {_versions()}", "-o", str(part), "."]
-    nice = [shutil.which("nice") or "nice", "-n", "19"]
+    go("build", *_HOW, f"-ldflags=-s -w {_versions()}", "-o", str(part), ".", folder=_SOURCES)
+    part.rename(program)
+
+
+def go(*arguments: str, folder: Path) -> None:
+    """The pinned Go, for a module in that folder; its sums say what may come. Raises RuntimeError."""
+    program = [shutil.which("nice") or "nice", "-n", "19", str(_packages() / "go" / "bin" / "go")]
     done = subprocess.run(
-        [*nice, *command], cwd=_SOURCES, env=_environment(), capture_output=True, text=True, check=False
+        [*program, *arguments], cwd=folder, env=_environment(), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         told = [line for line in done.stderr.splitlines() if not line.startswith("go: downloading")]
-        raise RuntimeError(f"the clusters' servers can't be built: {' '.join(told)[-3000:]}")
-    part.rename(program)
+        raise RuntimeError(f"{folder.name} can't be built: {' '.join(told)[-3000:]}")
 
 
 def _versions() -> str:
