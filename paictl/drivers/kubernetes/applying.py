@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +16,7 @@ from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.documents import document_of
 from paictl.drivers.kubernetes.kinds import KINDS, Kind, kind_of
 from paictl.drivers.kubernetes.naming import APPLIED, FINGERPRINT, HOLDS_DATA, MANAGER, NEEDS, labels, owner_of
-from paictl.drivers.kubernetes.troubles import ApiError, Conflict
+from paictl.drivers.kubernetes.troubles import ApiError, Conflict, left_to
 from paictl.engine.driver import Scope
 from paictl.engine.model import Resource
 from paictl.errors import PaictlError, Refused
@@ -56,7 +56,12 @@ def apply(connection: Connection, document: Json, what: str, *, dry: bool = Fals
     try:
         return connection.send("PATCH", path, what, document, kind=_APPLY, **query)
     except ApiError as no:
-        if force or not no.conflicts or not all(map(_by_hand, no.conflicts)):
+        if force or not no.conflicts:
+            raise
+        scaler = _scaler(connection, document, no.conflicts)
+        if scaler:
+            raise left_to(what, [("replicas", f"the HorizontalPodAutoscaler {scaler}")]) from no
+        if not all(map(_by_hand, no.conflicts)):
             raise
     return apply(connection, document, what, dry=dry, force=True)
 
@@ -64,6 +69,18 @@ def apply(connection: Connection, document: Json, what: str, *, dry: bool = Fals
 def _by_hand(conflict: Conflict) -> bool:
     """An edit, not another tool's declaration nor a controller's work."""
     return conflict.updated and not conflict.manager.startswith(_CONTROLLERS)
+
+
+def _scaler(connection: Connection, document: Json, conflicts: Iterable[Conflict]) -> str:
+    """Whose number of replicas it is, by name; clusters of one program write all that they do under that program's name."""
+    if not any(one.field.endswith("spec.replicas") for one in conflicts):
+        return ""
+    metadata, kind = document["metadata"], KINDS["HorizontalPodAutoscaler"]
+    for one in connection.ask(kind.path(metadata["namespace"]), "looking for who scales it")["items"]:
+        target = one["spec"]["scaleTargetRef"]
+        if (target["kind"], target["name"]) == (document["kind"], metadata["name"]):
+            return str(one["metadata"]["name"])
+    return ""
 
 
 def unclaimed(connection: Connection, scope: Scope, document: Json) -> None:

@@ -142,7 +142,7 @@ class KubernetesDriver:
         if document["kind"] == "Job":
             self._fetch(step, document, emit)
         if step.action == "update":
-            mend(self.connection, step, document)
+            mend(self.connection, scope, step, document)
         applying.apply(self.connection, document, f"making {step.address}")
 
     def _fetch(self, step: Step, document: Json, emit: Emit) -> None:

@@ -1,22 +1,61 @@
-"""Makes room for what an apply alone does not mend: pods that wait for their next try, Jobs that failed. Used by the driver."""
+"""Mends what an apply alone does not: what was added by hand, pods that wait for their next try, Jobs that failed. Used by the driver."""
 
 from __future__ import annotations
 
 from paictl.drivers.kubernetes import pods
+from paictl.drivers.kubernetes.additions import Addition, additions
 from paictl.drivers.kubernetes.applying import delete
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.health import pod_trouble
 from paictl.drivers.kubernetes.kinds import KINDS, POD
-from paictl.engine.model import Step
+from paictl.drivers.kubernetes.naming import MANAGER
+from paictl.drivers.kubernetes.openings import refusal
+from paictl.drivers.kubernetes.troubles import left_to
+from paictl.engine.driver import Scope
+from paictl.engine.model import Observed, Step
 
 __all__ = ["mend"]
 
 
-def mend(connection: Connection, step: Step, document: Json) -> None:
-    """Before the apply of an update: take away what keeps it from becoming well."""
+def mend(connection: Connection, scope: Scope, step: Step, document: Json) -> None:
+    """Before the apply of an update: take away what keeps it from becoming what it is to be, and well.
+
+    Raises ``Refused`` for what is not ours to take away.
+    """
     observed = step.observed
-    if observed is None or observed.health.state != "unhealthy":
+    if observed is None:
         return
+    opened = refusal(scope, [observed])
+    if opened is not None:
+        raise opened
+    if step.resource is not None and observed.spec.keys() - step.resource.spec.keys():
+        _take_back(connection, step, observed, document)
+    if observed.health.state == "unhealthy":
+        _make_way(connection, observed, document)
+
+
+def _take_back(connection: Connection, step: Step, observed: Observed, document: Json) -> None:
+    """Remove what the plan told as added. What was adopted has been somebody else's until now, all of it."""
+    metadata = document["metadata"]
+    path = KINDS[document["kind"]].path(metadata["namespace"], metadata["name"])
+    live = connection.find(path, f"looking at {step.address}")
+    added = additions(live, document) if live is not None else []
+    theirs = [one for one in added if not one.updated and observed.fingerprint]
+    if theirs:
+        raise left_to(f"mending {step.address}", [(one.name, one.manager) for one in theirs])
+    if added:
+        what = f"taking back what was added to {step.address}"
+        operations = [one for addition in reversed(added) for one in _removal(addition)]
+        connection.send("PATCH", path, what, operations, kind="application/json-patch+json", fieldManager=MANAGER)
+
+
+def _removal(addition: Addition) -> list[dict[str, object]]:
+    pointer = "".join(f"/{str(one).replace('~', '~0').replace('/', '~1')}" for one in addition.path)
+    # Only what was seen: entries of lists are known by their places here.
+    return [{"op": "test", "path": pointer, "value": addition.value}, {"op": "remove", "path": pointer}]
+
+
+def _make_way(connection: Connection, observed: Observed, document: Json) -> None:
     metadata = document["metadata"]
     if document["kind"] == "Job":
         delete(connection, KINDS["Job"], metadata["namespace"], metadata["name"], uid=observed.handle)

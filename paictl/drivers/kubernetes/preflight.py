@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from paictl.drivers.kubernetes.applying import apply, marked
 from paictl.drivers.kubernetes.connection import Connection
 from paictl.drivers.kubernetes.kinds import namespace_path
+from paictl.drivers.kubernetes.openings import refusal
 from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.drivers.kubernetes.versions import too_old
 from paictl.engine.driver import Scope
@@ -30,6 +31,9 @@ def check(
         # Nothing can be tried in a namespace that is not there; it is made first, and then the first refusal ends the run.
         return
     standing = {one.address: one for one in observation.resources if one.owner == "mine"}
+    opened = refusal(scope, standing.values())
+    if opened is not None:
+        raise opened
     tried = [one for one in resources if one.address.kind != "secret" and not _replaced(one, standing)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         noes = [no for no in pool.map(lambda one: _tried(connection, scope, namespace, one), tried) if no]

@@ -6,13 +6,13 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from paictl.errors import PaictlError, Unreachable
+from paictl.errors import PaictlError, Refused, Unreachable
 
-__all__ = ["ApiError", "Conflict", "declined", "unreachable"]
+__all__ = ["ApiError", "Conflict", "declined", "left_to", "unreachable"]
 
 _FORBIDDEN = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"(?: in API group "(?P<group>[^"]*)")?'
@@ -67,7 +67,7 @@ def declined(status: int, content: bytes, what: str, headers: Mapping[str, str])
         if one.get("reason") == "FieldManagerConflict"
     )
     if conflicts:
-        message = "; ".join(f"{one.field} belongs to {one.manager}" for one in conflicts)
+        message = _belongs((one.field, one.manager) for one in conflicts)
     return ApiError(
         f"the cluster refused while {what}: {message}",
         help=_help(status, message, conflicts),
@@ -76,6 +76,20 @@ def declined(status: int, content: bytes, what: str, headers: Mapping[str, str])
         conflicts=conflicts,
         after=_after(headers, details),
     )
+
+
+def left_to(what: str, fields: Sequence[tuple[str, str]]) -> Refused:
+    """The error for fields that other managers declare: each with its manager."""
+    return Refused(f"refused while {what}: {_belongs(fields)}", help=_let_go(manager for _, manager in fields))
+
+
+def _belongs(fields: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{field} belongs to {manager}" for field, manager in fields)
+
+
+def _let_go(managers: Iterable[str]) -> str:
+    names = " and ".join(sorted(set(managers)))
+    return f"Have {names} let go of it, or leave it out of what paictl declares: nothing is taken by force."
 
 
 def _status(content: bytes) -> Mapping[str, Any]:
@@ -103,8 +117,7 @@ def _conflict(path: str, message: str) -> Conflict:
 
 def _help(status: int, message: str, conflicts: tuple[Conflict, ...]) -> str:
     if conflicts:
-        names = " and ".join(sorted({one.manager for one in conflicts}))
-        return f"Have {names} let go of it, or leave it out of what paictl declares: nothing is taken by force."
+        return _let_go(one.manager for one in conflicts)
     missing = _FORBIDDEN.search(message) if status == 403 else None
     if missing:
         return f"Its Role needs this line: {role_line(missing['group'] or '', missing['resource'], missing['verb'])}"

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
-from paictl.drivers.kubernetes import applying, ledger
+from paictl.drivers.kubernetes import additions, applying, ledger
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.documents import compared, document_of, spec_of
 from paictl.drivers.kubernetes.health import HEALTHY, job_health, volume_health, workload_health
@@ -25,6 +25,7 @@ from paictl.drivers.kubernetes.naming import (
     needs_of,
     owner_of,
 )
+from paictl.drivers.kubernetes.openings import OPENED, openings
 from paictl.drivers.kubernetes.secrets import spec_of_secret
 from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.engine.driver import Scope
@@ -52,7 +53,9 @@ def look(connection: Connection, scope: Scope, namespace: str) -> list[Observed]
             for one in several
             if _counts(scope, kind, one)
         ]
-        return list(pool.map(_Found.observed, found))
+        opened = openings(scope, (one.live for one in found))
+        told = (replace(one, opened=tuple(opened.get(one.policy, ()))) for one in found)
+        return list(pool.map(_Found.observed, told))
 
 
 def _listed(connection: Connection, kind: Kind, namespace: str) -> list[Any]:
@@ -84,6 +87,12 @@ class _Found:
     namespace: str
     kind: Kind
     live: Json
+    opened: tuple[str, ...] = ()
+
+    @property
+    def policy(self) -> str:
+        """The name of a NetworkPolicy; empty for everything else."""
+        return str(self.live["metadata"]["name"]) if self.kind.kind == "NetworkPolicy" else ""
 
     @property
     def address(self) -> Address:
@@ -130,7 +139,8 @@ class _Found:
         if kind != self.kind.kind:
             return live
         told: dict[str, Any] = compared(applied, spec_of(self.scope.agent, self._wanted(applied)), live)
-        return told
+        told |= additions.told(self.live, document_of(applied, self.namespace, self.address.name))
+        return {**told, OPENED: list(self.opened)} if self.opened else told
 
     def _wanted(self, applied: Mapping[str, Any]) -> Any:
         """What an apply of the same once more would come to."""
