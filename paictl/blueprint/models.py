@@ -147,12 +147,13 @@ def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, th
         "alias": name,
     }
     needed = [name]
+    threads = model.threads or (1 if locked.engine == "onnx" else threads)
     if locked.engine == "onnx":
         module = "paictl.runtime.engines.onnx_embed"
         if locked.tokenizer is not None:
             config["tokenizer"] = f"models/{name}/{locked.tokenizer.file}"
             needed.append(f"{name}-tokenizer")
-        config |= {"threads": model.threads or 1, "max_tokens": _EMBED_MAX_TOKENS}
+        config |= {"threads": threads, "max_tokens": _EMBED_MAX_TOKENS}
     elif locked.engine != "llama.cpp":
         raise Unavailable(
             f"nothing serves models.{name} with engine {locked.engine} yet",
@@ -160,7 +161,7 @@ def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, th
         )
     else:
         module = "paictl.runtime.engines.llamacpp"
-        config |= {"context": _context(model, locked), "threads": model.threads or threads}
+        config |= {"context": _context(model, locked), "threads": threads}
     return Service(
         name=service,
         role="model",
@@ -169,7 +170,7 @@ def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, th
         endpoints=(Endpoint("http", _PORT),),
         weights=tuple(needed),
         health=HealthCheck(endpoint="http", path="/health", timeout_seconds=180.0),
-        limits=Limits(memory=locked.memory),
+        limits=Limits(memory=locked.memory, cpus=threads),
         origin=manifest.origins.find(("spec", "models", name)),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from paictl.blueprint import clusters
 from paictl.blueprint.types import SecretFile, Service
 from paictl.manifest.load import Manifest
 
@@ -14,13 +15,14 @@ def secret_files(
     manifest: Manifest, door: Service, room: Service, fingerprints: Mapping[str, str]
 ) -> tuple[SecretFile, ...]:
     """Every secret that a service needs, once: those declared in the manifest, and those paictl generates."""
-    declared = manifest.agent.spec.secrets
+    declared, remotes = manifest.agent.spec.secrets, clusters.remote_secrets(manifest)
     return tuple(
         SecretFile(
             name=name,
             path=f"secrets/{name}",
             generated=name not in declared,
             fingerprint=fingerprints.get(name, ""),
+            remote=remotes.get(name, ("", "")),
             origin=manifest.origins.find(("spec", "secrets", name)) if name in declared else None,
         )
         for name in sorted({*door.secrets, *room.secrets})

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from paictl.blueprint.places import Cluster
 from paictl.errors import Span
 from paictl.hosts import bracketed, is_loopback
 
@@ -107,13 +108,20 @@ class SecretFile:
 
     ``generated`` ones are made once at the first apply (32 random bytes, URL-safe base64) and kept with the agent's data;
     the others are read from where the manifest says when they are needed. ``fingerprint`` is keyed; never the value.
+    ``remote``: somebody else brings it to the target, from this entry and property of theirs; nobody reads it here.
     """
 
     name: str
     path: str
     generated: bool
     fingerprint: str = ""
+    remote: tuple[str, str] = ("", "")
     origin: Span | None = None
+
+    @property
+    def brought(self) -> bool:
+        """Whether somebody else brings it to the target."""
+        return bool(self.remote[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +141,10 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds; ``memory`` in bytes, 0 for none."""
+    """Upper bounds; ``memory`` in bytes, 0 for none; ``cpus`` is how many processors it can keep busy, 0 where that is unknown."""
 
     memory: int = 0
+    cpus: int = 0
     pids: int = 256
     open_files: int = 4096
 
@@ -250,7 +259,7 @@ class Blueprint:
     """Everything that has to stand on one target for one agent.
 
     ``hosts`` are the machines of a target that is reached over ssh; ``namespace`` is where it stands in a cluster, the
-    agent's name when empty; ``base`` is the image that the runtime's own is built upon.
+    agent's name when empty, and ``cluster`` what that offers; ``base`` is the image that the runtime's own is built upon.
     """
 
     agent: str
@@ -264,6 +273,7 @@ class Blueprint:
     start_on_boot: bool = False
     hosts: tuple[Host, ...] = ()
     namespace: str = ""
+    cluster: Cluster = field(default_factory=Cluster)
     base: str = ""
     origin: Span | None = None
 

@@ -100,7 +100,7 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
     )
     blueprint = compile_blueprint(manifest, resolved)
     images = locked_images(manifest, blueprint, target.images, rules, emit) if rules.driver == "docker" else {}
-    declared = [secret.name for secret in blueprint.secrets if not secret.generated] if rules.secrets else []
+    declared = [one.name for one in blueprint.secrets if not one.generated and not one.brought] if rules.secrets else []
     if images or declared:
         exact = {name: image.reference for name, image in images.items()}
         complete = replace(resolved, images=exact, fingerprints=_fingerprints(manifest, declared))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Limits, Service, Upstream, Volume
 from paictl.errors import Span
@@ -76,7 +76,8 @@ class Served:
             volumes=volumes,
             weights=self.weights,
             health=HealthCheck(endpoint="http", path=health, timeout_seconds=_STARTS_WITHIN_SECONDS),
-            limits=limits,
+            # With cards, the processors only feed them: how many that takes, nobody says.
+            limits=limits if self.gpus else replace(limits, cpus=self.threads),
             upstream=upstream,
             gpus=self.gpus,
             origin=self.origin,

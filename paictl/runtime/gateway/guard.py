@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -80,8 +80,8 @@ class Guard:
         return principal
 
 
-def answers_to(address: TcpAddress) -> Callable[[str], bool]:
-    """The Host rule of a listener: loopback names, the address it is bound to, and its port.
+def answers_to(address: TcpAddress, names: Collection[str] = ()) -> Callable[[str], bool]:
+    """The Host rule of a listener: loopback names, the address it is bound to, and its port; ``names`` that lead to it, on any.
 
     Bound to every interface, it can't know its names, so it takes any literal address on any port (a published port
     differs): rebinding attacks need a name.
@@ -96,6 +96,8 @@ def answers_to(address: TcpAddress) -> Callable[[str], bool]:
             return False
         if parts.username is not None or parts.path or parts.query or parts.fragment:
             return False
+        if host in names:
+            return True
         if everywhere:
             return host in _LOOPBACK or _is_address(host)
         return (host in _LOOPBACK or host == address.host) and port == address.port
