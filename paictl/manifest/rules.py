@@ -11,6 +11,7 @@ from paictl.hosts import is_loopback
 from paictl.manifest.findings import Finding, TreePath, dotted
 from paictl.manifest.schedules import check_schedules
 from paictl.manifest.tree import entries, mapping_at, text_at
+from paictl.manifest.vpn import check_vpns
 
 __all__ = ["check_rules"]
 
@@ -125,7 +126,6 @@ def _secret(path: TreePath, secret: Mapping[str, Any]) -> Iterator[Finding]:
 # key -> the drivers on which it means something
 _TARGET_KEYS: Mapping[str, tuple[str, ...]] = {
     "hosts": ("ansible",),
-    "vpn": ("ansible",),
     "namespace": ("kubernetes",),
     "context": ("kubernetes", "docker"),
     "unconfined": ("native",),

@@ -9,6 +9,7 @@ from pydantic import Field
 from paictl.manifest.placement import Cluster
 from paictl.manifest.quantities import Duration, Tokens
 from paictl.manifest.strict import Name, Strict
+from paictl.manifest.vpn import Vpn
 
 __all__ = [
     "ClassName",
@@ -51,6 +52,7 @@ ImageName = Literal[
     "pgvector",
     "temporal",
     "n8n",
+    "wireguard",
 ]
 Sha256 = Annotated[str, Field(title="64 hexadecimal digits", pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", examples=["https://api.example.org"])]
@@ -91,15 +93,6 @@ class Host(Strict):
     port: int = Field(default=22, ge=1, le=65535, description="The ssh port.")
 
 
-class Vpn(Strict):
-    """How the target is reached privately."""
-
-    kind: Literal["wireguard"] = Field(description="The VPN's kind.")
-    manage: Literal["managed", "external"] = Field(
-        default="managed", description="Whether paictl sets it up, or it exists already."
-    )
-
-
 class Target(Strict):
     """A named place where the agent can live."""
 
@@ -122,7 +115,9 @@ class Target(Strict):
         examples=[{"storage_class": "fast", "node_selector": {"kubernetes.io/arch": "amd64"}}],
     )
     vpn: Vpn | None = Field(
-        default=None, description="A private network to the target.", examples=[{"kind": "wireguard"}]
+        default=None,
+        description="A private network to the target; the gateway is then reached through it alone.",
+        examples=[{"kind": "wireguard", "endpoint": "vpn.example.org:51820"}],
     )
     unconfined: bool = Field(
         default=False,
