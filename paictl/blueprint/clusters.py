@@ -38,8 +38,9 @@ def cluster(manifest: Manifest) -> Cluster:
 
 def names(manifest: Manifest) -> list[str]:
     """The names that lead to the gateway from outside."""
-    said = manifest.target_spec.cluster
-    return [said.ingress.host] if said and said.ingress and said.ingress.host else []
+    said, vpn = manifest.target_spec.cluster, manifest.target_spec.vpn
+    found = [said.ingress.host if said and said.ingress else None, vpn.host if vpn else None]
+    return [name for name in found if name]
 
 
 def remote_secrets(manifest: Manifest) -> Mapping[str, tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paictl.blueprint import agent, gateway, models, orchestration, stores
+from paictl.blueprint import agent, gateway, models, orchestration, stores, vpn
 from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.scaling import scaled
 from paictl.blueprint.secrets import secret_files
@@ -47,20 +47,24 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
     store = stores.store(manifest, resolved.images)
     door = orchestration.behind(gateway.gateway(manifest, routes, store), engines)
     room = agent.agent(manifest, routes)
+    private = vpn.server(manifest, resolved.images, containers=resolved.containers)
+    last = (door, room, *([private] if private else []))
+    services = scaled(manifest, (*servers, *([store] if store else []), *engines, *last))
     return Blueprint(
         agent=manifest.agent.metadata.name,
         owner=manifest.agent.metadata.owner,
         target=manifest.target,
         runtime=resolved.runtime,
-        services=scaled(manifest, (*servers, *([store] if store else []), *engines, door, room)),
+        services=services,
         weights=models.weights(manifest, resolved.models),
-        secrets=secret_files(manifest, door, room, resolved.fingerprints),
+        secrets=secret_files(manifest, services, resolved.fingerprints),
         unconfined=manifest.target_spec.unconfined,
         start_on_boot=manifest.target_spec.start_on_boot,
         hosts=tuple(
             Host(name, host.address, host.user or "", host.port) for name, host in manifest.target_spec.hosts.items()
         ),
         namespace=manifest.target_spec.namespace or "",
+        vpn=vpn.entrance(manifest),
         base=pinned_reference(manifest, resolved.images, "base"),
         origin=manifest.origins.find(("metadata", "name")),
     )

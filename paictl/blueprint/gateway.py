@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from paictl.blueprint import stores
+from paictl.blueprint import stores, vpn
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Service, Volume
 from paictl.hosts import bracketed
 from paictl.manifest.load import Manifest
@@ -34,7 +34,7 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]], stor
         module="paictl.runtime.gateway",
         config=ConfigFile("config/gateway/gateway.json", _configuration(manifest, routes)),
         endpoints=(
-            Endpoint("http", spec.gateway.port, public=True, bind=spec.gateway.bind),
+            Endpoint("http", spec.gateway.port, public=True, bind=vpn.bind(manifest)),
             Endpoint("inner", _INNER_PORT),
         ),
         volumes=(Volume("gateway", "data/gateway", origin=manifest.origins.find(("spec", "memory"))),),

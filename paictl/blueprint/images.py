@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from paictl.blueprint import vpn_image
 from paictl.errors import Unavailable
 from paictl.manifest.load import Manifest
 
@@ -23,7 +24,7 @@ PUBLISHED: Mapping[str, str] = {
 }
 """Where each is published. A tag only says where to begin: what runs is the digest that ``agent.lock`` keeps.
 
-MLC-LLM is not: its makers publish wheels alone.
+MLC-LLM is not: its makers publish wheels alone. Nor is the VPN's, which is built from ``templates/vpn``.
 """
 
 _FOR_NVIDIA: Mapping[str, str] = {"llama.cpp": "ghcr.io/ggml-org/llama.cpp:server-cuda"}
@@ -38,6 +39,8 @@ def image_reference(manifest: Manifest, name: str) -> str:
     images: Mapping[str, str] = {str(key): value for key, value in manifest.agent.spec.images.items()}
     if images.get(name):
         return images[name]
+    if name == vpn_image.IMAGE:
+        return vpn_image.image()
     cards = any(model.gpu != "none" for model in manifest.agent.spec.models.values())
     published = (_FOR_NVIDIA.get(name) if cards else None) or PUBLISHED.get(name)
     if published is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Cards", "Cluster", "Door", "SecretStore", "Toleration"]
+__all__ = ["Cards", "Cluster", "Door", "PrivateDoor", "SecretStore", "Toleration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,21 @@ class Door:
     pods: Mapping[str, str] = field(default_factory=dict)
     blocks: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateDoor:
+    """What leads into the VPN: a Service before paictl's own, or one of the gateway that a mesh picks up.
+
+    ``namespace``: of the mesh's pods, which alone may then call the gateway. ``node_port``: 0 leaves it to the cluster.
+    """
+
+    service: str
+    type: str
+    node_port: int = 0
+    class_name: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from paictl.blueprint import clusters
 from paictl.blueprint.types import SecretFile, Service
@@ -12,7 +12,7 @@ __all__ = ["secret_files"]
 
 
 def secret_files(
-    manifest: Manifest, door: Service, room: Service, fingerprints: Mapping[str, str]
+    manifest: Manifest, services: Iterable[Service], fingerprints: Mapping[str, str]
 ) -> tuple[SecretFile, ...]:
     """Every secret that a service needs, once: those declared in the manifest, and those paictl generates."""
     declared, remotes = manifest.agent.spec.secrets, clusters.remote_secrets(manifest)
@@ -25,5 +25,5 @@ def secret_files(
             remote=remotes.get(name, ("", "")),
             origin=manifest.origins.find(("spec", "secrets", name)) if name in declared else None,
         )
-        for name in sorted({*door.secrets, *room.secrets})
+        for name in sorted({name for service in services for name in service.secrets})
     )

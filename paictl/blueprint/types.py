@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from paictl.blueprint.places import Cluster
+from paictl.blueprint.places import Cluster, PrivateDoor
 from paictl.errors import Span
 from paictl.hosts import bracketed, is_loopback
 
@@ -32,17 +32,26 @@ __all__ = [
     "wire",
 ]
 
-ServiceRole = Literal["gateway", "agent", "model", "store", "orchestrator"]
+ServiceRole = Literal["gateway", "agent", "model", "store", "orchestrator", "vpn"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service listens. ``public`` means: for people and clients, on ``bind``; all others are for services only."""
+    """Where a service listens. ``public`` means: for people and clients, on ``bind``; all others are for services only.
+
+    ``udp``: for whoever has a key, from anywhere; never ``public``, since no client speaks to it as to the gateway.
+    """
 
     name: str
     port: int
     public: bool = False
     bind: str = "127.0.0.1"
+    udp: bool = False
+
+    @property
+    def published(self) -> bool:
+        """Whether it has a port of the machine where the service runs in a container."""
+        return self.public or self.udp
 
     @property
     def authority(self) -> str:
@@ -259,7 +268,8 @@ class Blueprint:
     """Everything that has to stand on one target for one agent.
 
     ``hosts`` are the machines of a target that is reached over ssh; ``namespace`` is where it stands in a cluster, the
-    agent's name when empty, and ``cluster`` what that offers; ``base`` is the image that the runtime's own is built upon.
+    agent's name when empty, and ``cluster`` what that offers; ``base`` is the image that the runtime's own is built upon;
+    ``vpn`` is what leads to the gateway from outside of a cluster, privately.
     """
 
     agent: str
@@ -274,6 +284,7 @@ class Blueprint:
     hosts: tuple[Host, ...] = ()
     namespace: str = ""
     cluster: Cluster = field(default_factory=Cluster)
+    vpn: PrivateDoor | None = None
     base: str = ""
     origin: Span | None = None
 

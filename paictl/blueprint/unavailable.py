@@ -174,8 +174,9 @@ def _sections(spec: Spec) -> Iterator[_Wanted]:
     if "rotate" in spec.identity.model_fields_set:
         yield ("spec", "identity", "rotate"), "key rotation is", "Take identity.rotate out for now."
     for name, target in spec.targets.items():
-        if target.vpn is not None and target.driver in APPLIED_BY:
-            yield ("spec", "targets", name, "vpn"), "a VPN is", "Take vpn out for now."
+        if target.vpn is not None and target.vpn.manage == "managed" and target.driver == "native":
+            advice = "Use the machine's own: `manage: external` with its `address`; or driver docker."
+            yield ("spec", "targets", name, "vpn"), "a VPN that paictl manages is", advice
 
 
 def _engines(spec: Spec, gives: _Gives) -> Iterator[_Wanted]:

@@ -21,6 +21,7 @@ NETWORK = "10.87.0.0/24"
 _Key = Annotated[str, Field(title="a WireGuard key of 44 characters", pattern=r"^[A-Za-z0-9+/]{43}=$")]
 _Address = Annotated[str, Field(title="an IP address", pattern=r"^[0-9a-f.:]+$")]
 _Place = Annotated[str, Field(title="HOST:PORT", pattern=r"^(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
+_Name = Annotated[str, Field(title="a host's name", pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 _Kubernetes = Annotated[str, Field(title="a name of Kubernetes", pattern=r"^[a-z0-9]([a-z0-9./-]{0,251}[a-z0-9])?$")]
 
 
@@ -72,6 +73,11 @@ class Vpn(Strict):
         default=None,
         description="external, not on Kubernetes: the machine's address in the mesh; the gateway listens there alone.",
         examples=["100.64.0.7"],
+    )
+    host: _Name | None = Field(
+        default=None,
+        description="The name that devices call the gateway by, where they have one for its address.",
+        examples=["atlas.tail1234.ts.net"],
     )
     namespace: _Kubernetes | None = Field(
         default=None,
@@ -150,7 +156,7 @@ def _network(path: TreePath, vpn: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("invalid-value", (*path, "network"), f"`{written}` is no network for a VPN", advice)
         return
     taken = {door_address(str(network)): "the gateway's", str(network[0]): "the network's own"}
-    keys: dict[str, str] = {}
+    keys: dict[str | None, str] = {}
     for below, name, peer in entries(vpn, "peers"):
         where: TreePath = (*path, *below)
         address, key = text_at(peer, "address"), text_at(peer, "public_key")
