@@ -62,10 +62,11 @@ def hold(
             with _Heart(lease).beating():
                 yield dead
         finally:
-            lease.release()
-            # After the lock, which lies in there. Who takes it this moment finds the namespace going, and waits for its end.
+            # While the lock is still ours: whoever took it meanwhile would lose it with the namespace.
             with suppress(PaictlError):
-                namespaces.release(connection, scope, namespace)
+                if lease.ours():
+                    namespaces.release(connection, scope, namespace, name_of(scope))
+            lease.release()
     finally:
         _mine.discard(nonce)
 
@@ -93,9 +94,14 @@ class _Lease:
                     help="Wait for it to end, or pass --lock-timeout to wait for the lock.",
                 )
             dead = _whom(found)
-            with suppress(ApiError):  # another one was faster; the next look tells
+            try:
                 self._replace(found)
-                return dead
+            except ApiError as no:
+                if no.status not in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
+                    raise
+                # Another one was faster; the next look tells.
+                continue
+            return dead
 
     def renew(self) -> bool:
         """Say that the holder lives; whether it still is the holder."""
@@ -104,6 +110,11 @@ class _Lease:
             return False
         self._replace(found)
         return True
+
+    def ours(self) -> bool:
+        """Whether it still is."""
+        found = self._look()
+        return found is not None and found["spec"].get("holderIdentity") == self.nonce
 
     def release(self) -> None:
         """Let go of it, if it still is ours; a cluster that is away now finds it without a living holder later."""

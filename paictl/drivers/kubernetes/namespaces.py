@@ -13,7 +13,7 @@ from typing import Any
 from paictl.drivers.kubernetes import ledger
 from paictl.drivers.kubernetes.connection import Connection
 from paictl.drivers.kubernetes.documents import parse
-from paictl.drivers.kubernetes.kinds import CONFIG_MAP, KINDS, POD, SECRET, namespace_path
+from paictl.drivers.kubernetes.kinds import CONFIG_MAP, KINDS, LEASE, POD, SECRET, namespace_path
 from paictl.drivers.kubernetes.naming import MANAGER, labels, owner_of
 from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.engine.driver import Scope
@@ -28,6 +28,7 @@ _LOOKED_AT = (
     CONFIG_MAP,
     SECRET,
     POD,
+    LEASE,
     *(KINDS[one] for one in ("PersistentVolumeClaim", "Service", "Deployment", "StatefulSet")),
 )
 _GIVEN = frozenset({"kube-root-ca.crt"})
@@ -89,12 +90,12 @@ def _why(found: Any) -> str:
     return "; ".join(told) or "something in it has not ended"
 
 
-def release(connection: Connection, scope: Scope, namespace: str) -> None:
-    """Remove it when we made it and nothing is left there, and wait for its end."""
+def release(connection: Connection, scope: Scope, namespace: str, lock: str) -> None:
+    """Remove it when we made it and nothing is left there but ``lock``, and wait for its end."""
     found = connection.find(namespace_path(namespace), "looking at the namespace")
     if found is None or owner_of(scope, found["metadata"].get("labels")) != "mine":
         return
-    if ledger.load(connection, scope, namespace) is not None or _holds_something(connection, namespace):
+    if ledger.load(connection, scope, namespace) is not None or _holds_something(connection, namespace, lock):
         return
     options = {"preconditions": {"uid": found["metadata"]["uid"]}}
     with suppress(ApiError):  # who may not remove a namespace leaves an empty one
@@ -102,9 +103,12 @@ def release(connection: Connection, scope: Scope, namespace: str) -> None:
         _ended(connection, namespace)
 
 
-def _holds_something(connection: Connection, namespace: str) -> bool:
+def _holds_something(connection: Connection, namespace: str, lock: str) -> bool:
     for kind in _LOOKED_AT:
         found = connection.ask(kind.path(namespace), f"looking for {kind.plural}", limit=3)["items"]
-        if any(one["metadata"]["name"] not in _GIVEN for one in found):
+        # Another agent that shares the namespace may have no more than its lock there yet.
+        if any(
+            one["metadata"]["name"] not in _GIVEN and (kind, one["metadata"]["name"]) != (LEASE, lock) for one in found
+        ):
             return True
     return False
