@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from paictl.blueprint import vpn_image
 from paictl.blueprint.images import image_reference
 from paictl.blueprint.types import Blueprint
-from paictl.errors import Refused
+from paictl.errors import PaictlError, Refused
 from paictl.events import Emit
 from paictl.manifest.load import Manifest
 from paictl.manifest.lock import LockedImage
@@ -50,10 +51,19 @@ def _pinned(manifest: Manifest, references: Mapping[str, str], rules: Rules, emi
     """Asked of the engine that will run them: it alone knows its architecture, and the images that only it has."""
     from paictl.drivers.docker.connection import connect
     from paictl.drivers.docker.pins import pin
+    from paictl.drivers.docker.registries import described
 
     target = manifest.target_spec
     connection = connect(target.context if target.driver == "docker" else None)
     try:
+        if (
+            references.get(vpn_image.IMAGE) == vpn_image.image()
+            and described(connection.api, vpn_image.image()) is None
+        ):
+            raise PaictlError(
+                "the engine has no image of the VPN, and nobody publishes one",
+                help=f"`paictl render -o DIR` writes its sources; then `docker build --tag {vpn_image.image()} DIR/vpn`.",
+            )
         return {
             name: LockedImage(pin(connection.api, reference, emit, rules.offline), reference)
             for name, reference in references.items()

@@ -54,6 +54,7 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             Verb("logs", "Show what services wrote"),
             Verb("exec", "Run a command in a service's room"),
             Verb("open", "Show the agent's address"),
+            Verb("vpn", "List the VPN's devices, and let one in"),
         ),
     ),
     (

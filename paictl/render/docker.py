@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from paictl.blueprint import vpn_image
 from paictl.blueprint.types import Blueprint, SecretFile, Service, ServiceRole
 from paictl.render.containers import (
     ROOT,
@@ -39,7 +40,14 @@ _SCRATCH = "mode=1777,size=64m,noexec,nosuid,nodev"
 _TEMPORARY = "/tmp"  # noqa: S108 - a container's own
 _HEALTH = ("CMD", "/opt/paictl/venv/bin/python", "-I", "/opt/paictl/health.py")
 # Who goes first where all want to compute: the door answers people while a model thinks. Docker's own default is 1024.
-_SHARES: Mapping[ServiceRole, int] = {"gateway": 2048, "store": 1536, "agent": 768, "orchestrator": 768, "model": 512}
+_SHARES: Mapping[ServiceRole, int] = {
+    "gateway": 2048,
+    "vpn": 2048,
+    "store": 1536,
+    "agent": 768,
+    "orchestrator": 768,
+    "model": 512,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,8 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         found[".env.example"] = templates.get_template("docker/env.j2").render(context)
     if model_folders(blueprint):
         found["weights.json"] = listing(blueprint.weights)
+    if any(service.role == "vpn" for service in blueprint.services):
+        found |= {f"vpn/{path}": text for path, text in vpn_image.sources().items()}
     return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
 
 
@@ -127,6 +137,7 @@ def _context(blueprint: Blueprint) -> Mapping[str, object]:
         "scratch": _owned_by(UID, _TEMPORARY),
         "address": public.authority,
         "egress": door.egress,
+        "vpn_image": vpn_image.image(),
         "labelled": lambda kind, name: _labels(blueprint, kind, name),
     }
 
@@ -166,7 +177,9 @@ def _container(blueprint: Blueprint, service: Service) -> _Container:
         shares=_SHARES[service.role],
         waits_for=_waits_for(blueprint, service),
         networks=tuple(_memberships(blueprint, service)),
-        ports=tuple(f"{one.authority}:{one.port}" for one in service.endpoints if one.public),
+        ports=tuple(
+            f"{one.authority}:{one.port}{'/udp' if one.udp else ''}" for one in service.endpoints if one.published
+        ),
         secrets=blueprint.secrets_of(service),
         mounts=tuple(_mounts(blueprint, service)),
     )
@@ -213,14 +226,16 @@ def _waits_for(blueprint: Blueprint, service: Service) -> Mapping[str, str]:
 
 
 def _memberships(blueprint: Blueprint, service: Service) -> Iterator[str]:
-    for name in sorted({*service.neighbours} | ({service.name} & {*_reached(blueprint)})):
+    # The VPN meets the gateway at the door, where both have a port: on a network of the rooms it would be one more neighbour.
+    inside = () if service.role == "vpn" else service.neighbours
+    for name in sorted({*inside} | ({service.name} & {*_reached(blueprint)})):
         yield f"to-{name}"
-    if service.egress or any(one.public for one in service.endpoints):
+    if service.egress or any(one.published for one in service.endpoints):
         yield "door"
 
 
 def _reached(blueprint: Blueprint) -> list[str]:
-    return sorted({name for service in blueprint.services for name in service.neighbours})
+    return sorted({name for service in blueprint.services if service.role != "vpn" for name in service.neighbours})
 
 
 def _networks(blueprint: Blueprint) -> Iterator[_Network]:

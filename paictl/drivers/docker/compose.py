@@ -48,9 +48,11 @@ def seconds_of(value: object) -> int:
 
 
 def port_of(value: str) -> dict[str, Any]:
-    """``ADDRESS:PUBLISHED:PORT`` in parts; the address may be an IPv6 one in brackets."""
+    """``ADDRESS:PUBLISHED:PORT[/udp]`` in parts; the address may be an IPv6 one in brackets."""
     address, published, port = value.rsplit(":", 2)
-    return {"address": address.strip("[]"), "published": int(published), "port": int(port)}
+    number, _, protocol = port.partition("/")
+    parts = {"address": address.strip("[]"), "published": int(published), "port": int(number)}
+    return parts | ({"protocol": protocol} if protocol else {})
 
 
 def tmpfs_of(value: Sequence[str]) -> Mapping[str, str]:

@@ -169,7 +169,7 @@ def to_engine(spec: Spec, labels: Mapping[str, str], aliases: Sequence[str]) -> 
             STARTED_WITH: started_with,
         },
         "StopTimeout": spec.get("stop_seconds", 10),
-        "ExposedPorts": {f"{one['port']}/tcp": {} for one in spec.get("ports", ())},
+        "ExposedPorts": {_exposed(one): {} for one in spec.get("ports", ())},
         "HostConfig": _host_config(spec, network),
     }
     if spec.get("entrypoint"):
@@ -179,6 +179,10 @@ def to_engine(spec: Spec, labels: Mapping[str, str], aliases: Sequence[str]) -> 
     if first != _NONE:
         body["NetworkingConfig"] = {"EndpointsConfig": {network: {"Aliases": list(aliases)}}}
     return body
+
+
+def _exposed(port: Mapping[str, Any]) -> str:
+    return f"{port['port']}/{port.get('protocol', 'tcp')}"
 
 
 def _host_config(spec: Spec, network: str) -> Spec:
@@ -197,7 +201,7 @@ def _host_config(spec: Spec, network: str) -> Spec:
         "DnsOptions": list(spec.get("dns_options", ())),
         "GroupAdd": list(spec.get(SPARE_GROUPS, ())),
         "PortBindings": {
-            f"{one['port']}/tcp": [{"HostIp": one["address"], "HostPort": str(one["published"])}]
+            _exposed(one): [{"HostIp": one["address"], "HostPort": str(one["published"])}]
             for one in spec.get("ports", ())
         },
         "Memory": spec.get("memory", 0),

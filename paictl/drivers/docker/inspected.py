@@ -138,10 +138,15 @@ def _live_confinement(host: Mapping[str, Any]) -> Spec:
 
 def _live_ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> list[Spec]:
     return [
-        {"address": one["HostIp"], "published": int(one["HostPort"] or 0), "port": int(port.partition("/")[0])}
+        {"address": one["HostIp"], "published": int(one["HostPort"] or 0), **_exposed(port)}
         for port, several in bindings.items()
         for one in several or ()
     ]
+
+
+def _exposed(port: str) -> Spec:
+    number, _, protocol = port.partition("/")
+    return {"port": int(number)} | ({"protocol": protocol} if protocol == "udp" else {})
 
 
 def _live_mount(agent: str, mount: Mapping[str, Any]) -> Spec:

@@ -233,7 +233,7 @@ class _Graph:
             *(self.address("service", name) for name in service.needs),
         )
         probe = Probe(service.health.timeout_seconds, service.health.stable_seconds)
-        beside = not service.holds_data and not any(one.public for one in service.endpoints)
+        beside = not service.holds_data and not any(one.published for one in service.endpoints)
         return self._container(service.name, spec, needs, probe, beside=beside, origin=service)
 
     def _container(

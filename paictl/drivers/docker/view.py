@@ -164,7 +164,7 @@ class View:
             if (name, marks.get(INSTANCE, "")) in seen:
                 marks = {**marks, INSTANCE: one["Id"][:12]}
             seen.add((name, marks.get(INSTANCE, "")))
-            ports = spec["ports"]
+            ports = [one for one in spec["ports"] if "protocol" not in one]
             yield self._found(
                 "service",
                 name,
