@@ -71,7 +71,7 @@ class KubernetesDriver:
         kind = kind_of(resource.spec)
         live = self.connection.find(kind.path(namespace, resource.address.name), f"asking after {resource.address}")
         if live is None:
-            return Health("unhealthy", "it is gone")
+            return Health("unhealthy", "it is gone: somebody removed it meanwhile", terminal=True)
         match kind.kind:
             case "Deployment" | "StatefulSet":
                 return workload_health(self.connection, live)

@@ -12,10 +12,11 @@ from typing import Any
 
 from paictl.drivers.kubernetes import pods
 from paictl.drivers.kubernetes.connection import Connection, Json
+from paictl.drivers.kubernetes.naming import TRIED
 from paictl.engine.logend import with_log
 from paictl.engine.model import Health
 
-__all__ = ["HEALTHY", "job_health", "pod_trouble", "volume_health", "workload_health"]
+__all__ = ["HEALTHY", "is_late", "job_health", "pod_trouble", "volume_health", "workload_health"]
 
 HEALTHY = Health("healthy")
 _LOG_LINES = 15
@@ -23,6 +24,8 @@ _LOG_LINES = 15
 _RESTARTS = 2
 # So long a volume may take to be made, or a cluster to begin to grow.
 _UNSCHEDULED_SECONDS = 20.0
+_RETRY_SECONDS = 5.0
+_LATE = "ProgressDeadlineExceeded"
 _IMAGE = frozenset({"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _CREATION = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _LOAD = (
@@ -56,17 +59,48 @@ def _not_yet(connection: Connection, live: Json, sentence: str) -> Health:
         trouble = pod_trouble(connection, pod)
         if trouble is not None:
             return trouble
-    conditions = {one["type"]: one for one in (live.get("status") or {}).get("conditions") or ()}
-    failing = conditions.get("ReplicaFailure")
-    if failing and failing["status"] == "True":
-        return Health("unhealthy", f"its pods can't be made: {failing.get('message', '')}", terminal=True)
-    progressing = conditions.get("Progressing")
-    if progressing and progressing["status"] == "False":
-        return Health("unhealthy", f"{sentence}: {progressing.get('message', '')}", terminal=True)
-    if not newest:
-        told = pods.events(connection, namespace, str(live["metadata"]["uid"]))
-        return Health("starting", f"{sentence}; {told[-1]}" if told else sentence, terminal=False)
-    return Health("starting", f"{sentence}; {_waiting(newest[-1])}")
+    if is_late(live) and _settled(live):
+        said = _conditions(live)["Progressing"].get("message", "")
+        return Health("unhealthy", f"{sentence}: {said}", terminal=True)
+    return _unmade(connection, live) or Health(
+        "starting", f"{sentence}; {_waiting(newest[-1])}" if newest else sentence
+    )
+
+
+def is_late(live: Json) -> bool:
+    """Whether a Deployment has made no progress for as long as it may."""
+    progressing = _conditions(live).get("Progressing", {})
+    return bool(progressing.get("status") == "False" and progressing.get("reason") == _LATE)
+
+
+def _unmade(connection: Connection, live: Json) -> Health | None:
+    """Why its pods are not made; None when no reason is known."""
+    said = str(_conditions(live).get("ReplicaFailure", {}).get("message", ""))
+    if not said:
+        # StatefulSets and Jobs tell it by events alone.
+        told = pods.events(connection, str(live["metadata"]["namespace"]), str(live["metadata"]["uid"]), _tried(live))
+        said = next((one for one in reversed(told) if one.startswith("FailedCreate")), "")
+    if not said:
+        return None
+    # What is forbidden stays so; what failed otherwise, such as somebody's webhook, may go well the next time.
+    forbidden = "forbidden" in said and _settled(live)
+    return Health("unhealthy" if forbidden else "starting", f"its pods can't be made: {said}", terminal=forbidden)
+
+
+def _conditions(live: Json) -> dict[str, Any]:
+    return {one["type"]: one for one in (live.get("status") or {}).get("conditions") or ()}
+
+
+def _tried(live: Json) -> str:
+    """When it was last asked to try again, or made."""
+    metadata = live["metadata"]
+    return str((metadata.get("annotations") or {}).get(TRIED) or metadata["creationTimestamp"])
+
+
+def _settled(live: Json) -> bool:
+    """Whether its controller had the time to try again: until then its status tells of the time before."""
+    tried = (live["metadata"].get("annotations") or {}).get(TRIED)
+    return not tried or _seconds_since(tried) > _RETRY_SECONDS
 
 
 def _newest(pod: Json, found: list[Any], live: Json) -> bool:
@@ -126,8 +160,11 @@ def _with_log(connection: Connection, pod: Json, container: Json, sentence: str)
 
 
 def _lasting(condition: Mapping[str, Any]) -> bool:
-    since = datetime.fromisoformat(str(condition["lastTransitionTime"]))
-    return (datetime.now(UTC) - since).total_seconds() > _UNSCHEDULED_SECONDS
+    return _seconds_since(str(condition["lastTransitionTime"])) > _UNSCHEDULED_SECONDS
+
+
+def _seconds_since(when: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds()
 
 
 def _limit(pod: Json, container: Json) -> str:
@@ -138,7 +175,7 @@ def _limit(pod: Json, container: Json) -> str:
 
 def job_health(connection: Connection, live: Json) -> Health:
     """Of a Job: well when it has succeeded."""
-    conditions = {one["type"]: one for one in (live.get("status") or {}).get("conditions") or ()}
+    conditions = _conditions(live)
     if conditions.get("Complete", {}).get("status") == "True":
         return HEALTHY
     namespace = str(live["metadata"]["namespace"])
@@ -151,7 +188,9 @@ def job_health(connection: Connection, live: Json) -> Health:
         trouble = pod_trouble(connection, pod)
         if trouble is not None:
             return trouble
-    return Health("starting", _waiting(found[-1]) if found else "its pod is being made")
+    if not found:
+        return _unmade(connection, live) or Health("starting", "its pod is being made")
+    return Health("starting", _waiting(found[-1]))
 
 
 def _first(pod: Json) -> str:

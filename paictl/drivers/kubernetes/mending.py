@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from paictl.drivers.kubernetes import pods
 from paictl.drivers.kubernetes.additions import Addition, additions
 from paictl.drivers.kubernetes.applying import delete
 from paictl.drivers.kubernetes.connection import Connection, Json
-from paictl.drivers.kubernetes.health import pod_trouble
+from paictl.drivers.kubernetes.health import is_late, pod_trouble
 from paictl.drivers.kubernetes.kinds import KINDS, POD
-from paictl.drivers.kubernetes.naming import MANAGER
+from paictl.drivers.kubernetes.naming import MANAGER, TRIED
 from paictl.drivers.kubernetes.openings import refusal
 from paictl.drivers.kubernetes.troubles import left_to
 from paictl.engine.driver import Scope
@@ -30,7 +32,7 @@ def mend(connection: Connection, scope: Scope, step: Step, document: Json) -> No
         raise opened
     if step.resource is not None and observed.spec.keys() - step.resource.spec.keys():
         _take_back(connection, step, observed, document)
-    if observed.health.state == "unhealthy":
+    if observed.health.state != "healthy":
         _make_way(connection, observed, document)
 
 
@@ -56,12 +58,26 @@ def _removal(addition: Addition) -> list[dict[str, object]]:
 
 
 def _make_way(connection: Connection, observed: Observed, document: Json) -> None:
-    metadata = document["metadata"]
-    if document["kind"] == "Job":
-        delete(connection, KINDS["Job"], metadata["namespace"], metadata["name"], uid=observed.handle)
-    elif document["kind"] in {"Deployment", "StatefulSet"}:
+    metadata, kind = document["metadata"], KINDS[document["kind"]]
+    if kind.kind == "Job" and observed.health.state == "unhealthy":
+        delete(connection, kind, metadata["namespace"], metadata["name"], uid=observed.handle)
+    elif kind.kind in {"Deployment", "StatefulSet"}:
         selector = document["spec"]["selector"]["matchLabels"]
         for pod in pods.of_selector(connection, metadata["namespace"], selector):
             # Its controller makes it anew at once, instead of after a pause that doubles each time.
             if pod_trouble(connection, pod) is not None:
                 delete(connection, POD, metadata["namespace"], pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+        _try_again(connection, observed, kind.path(metadata["namespace"], metadata["name"]))
+
+
+def _try_again(connection: Connection, observed: Observed, path: str) -> None:
+    """The same for pods that could not be made at all; and a rollout that has run out of time begins anew."""
+    live = connection.find(path, f"looking at {observed.address}")
+    if live is None:
+        return
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    patch: dict[str, object] = {"metadata": {"annotations": {TRIED: now}}}
+    if is_late(live):
+        patch["spec"] = {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}
+    what = f"trying {observed.address} again"
+    connection.send("PATCH", path, what, patch, kind="application/merge-patch+json", fieldManager=MANAGER)

@@ -17,6 +17,7 @@ __all__ = [
     "NEEDS",
     "OURS",
     "TARGET",
+    "TRIED",
     "labels",
     "needs_of",
     "owner_of",
@@ -32,7 +33,10 @@ AGENT, TARGET = "paictl/agent", "paictl/target"
 FINGERPRINT, NEEDS, HOLDS_DATA, APPLIED = "paictl/fingerprint", "paictl/needs", "paictl/holds-data", "paictl/applied"
 """Annotations. ``APPLIED`` is the document as it was applied: what a live object is compared with."""
 
-OURS = frozenset({FINGERPRINT, NEEDS, HOLDS_DATA, APPLIED})
+TRIED = "paictl/tried"
+"""Annotation: when its controller was last asked to try again, which it does as soon as anything about it changes."""
+
+OURS = frozenset({FINGERPRINT, NEEDS, HOLDS_DATA, APPLIED, TRIED})
 
 
 def labels(scope: Scope) -> dict[str, str]:

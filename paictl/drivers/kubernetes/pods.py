@@ -54,14 +54,19 @@ def last_lines(connection: Connection, pod: Json, container: str, count: int) ->
     return []
 
 
-def events(connection: Connection, namespace: str, uid: str) -> list[str]:
-    """What the cluster's own parts warned of about one object, the latest last."""
+def events(connection: Connection, namespace: str, uid: str, since: str = "") -> list[str]:
+    """What the cluster's own parts warned of about one object, the latest last; ``since``: a time as RFC 3339 writes it."""
     with suppress(PaictlError):
         found = connection.ask(
             f"/api/v1/namespaces/{quote(namespace)}/events",
             "reading events",
             fieldSelector=f"involvedObject.uid={uid},type=Warning",
         )["items"]
-        found.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
-        return [f"{one.get('reason', '')}: {one.get('message', '')}" for one in found[-_EVENTS:]]
+        # To the second, as most of them are written.
+        told = sorted((one for one in found if _when(one)[:19] >= since[:19]), key=_when)
+        return [f"{one.get('reason', '')}: {one.get('message', '')}" for one in told[-_EVENTS:]]
     return []
+
+
+def _when(event: Json) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")

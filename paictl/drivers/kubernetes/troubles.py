@@ -27,6 +27,16 @@ _HELPS = (
     ("exceeded quota", "Ask for a larger quota in that namespace, or give the agent smaller limits."),
     ("being terminated", "Its namespace is being removed: wait for its end, then apply again."),
     ("no space left", "The cluster's own storage is full."),
+    (
+        "must support resize",
+        "Its StorageClass can't make a volume larger: have an administrator set allowVolumeExpansion there.",
+    ),
+    ("can not be less than", "No volume gets smaller: ask for the size that it has."),
+    ("only bound claims", "Its volume is made with the first pod that uses it: only then it can be made larger."),
+    (
+        "not declared in schema",
+        "This cluster does not know that field: the document says it wrongly, or the cluster is too old.",
+    ),
     ("storageclass", "Have an administrator set a default StorageClass: volumes are made from it."),
 )
 

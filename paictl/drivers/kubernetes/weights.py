@@ -63,7 +63,9 @@ os.replace(part, path)
 
 
 def has_to_be_brought(document: Json, *, offline: bool) -> bool:
-    """Whether the cluster is not to fetch it, or can't."""
+    """Whether it is a Job that fetches what the cluster is not to fetch, or can't."""
+    if SOURCES not in document["metadata"].get("annotations", {}):
+        return False
     (container,) = document["spec"]["template"]["spec"]["containers"]
     return offline or _CHECK in container["args"]
 

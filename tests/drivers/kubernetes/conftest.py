@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from paictl.engine.points import OnPoint, pass_by
 from paictl.engine.reconciler import Reconciler
 from paictl.events import ignore
 from tests.drivers.kubernetes.stack import Stack, made_stack
@@ -15,7 +17,11 @@ from tests.kubernetes.lease import Lease
 
 __all__ = ["Reconciling", "node_cluster"]
 
-Reconciling = Callable[[], Reconciler]
+
+class Reconciling(Protocol):
+    """Makes a reconciler."""
+
+    def __call__(self, on_point: OnPoint = ...) -> Reconciler: ...
 
 
 @pytest.fixture
@@ -27,9 +33,9 @@ def stack(node_cluster: Lease, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stac
 
 @pytest.fixture
 def reconciler(stack: Stack, tmp_path: Path) -> Reconciling:
-    """One for each call, as each run of the command line has."""
+    """One for each call, as each run of the command line has. ``on_point`` is told of each point that it passes."""
 
-    def made() -> Reconciler:
+    def made(on_point: OnPoint = pass_by) -> Reconciler:
         return Reconciler(
             scope=stack.scope,
             driver=stack.driver(),
@@ -37,6 +43,7 @@ def reconciler(stack: Stack, tmp_path: Path) -> Reconciling:
             secrets=stack.secrets,
             who="alice",
             emit=ignore,
+            on_point=on_point,
         )
 
     return made
