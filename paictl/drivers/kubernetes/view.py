@@ -1,4 +1,4 @@
-"""Everything of one agent in a namespace, read by one list a kind and one dry run a document. Writes nothing; called by the driver."""
+"""Everything of one agent in a namespace: one list a kind, and a dry run of what reads otherwise than it was applied. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from paictl.drivers.kubernetes import additions, applying, ledger
 from paictl.drivers.kubernetes.connection import Connection, Json
-from paictl.drivers.kubernetes.documents import compared, document_of, spec_of
+from paictl.drivers.kubernetes.documents import compared, document_of, spec_of, untouched
 from paictl.drivers.kubernetes.health import HEALTHY, job_health, volume_health, workload_health
 from paictl.drivers.kubernetes.kinds import KINDS, SECRET, Kind
 from paictl.drivers.kubernetes.naming import (
@@ -33,20 +33,20 @@ from paictl.engine.model import Address, Health, Observed
 
 __all__ = ["look"]
 
-_AT_ONCE = 8
+# Each has a connection of its own; more of them would wait for each other here, and for the API server there.
+_AT_ONCE = 4
 _PAGE = 500
 # Of secrets only who they are: their values never leave the cluster for a look.
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 # What every namespace has without anybody's asking.
 _GIVEN = frozenset({"configmap/kube-root-ca.crt", "serviceaccount/default", "endpoint/kubernetes"})
-# Not everything that could be there: what a cluster need not have is read where it may be there only.
-_READ = tuple(kind for kind in KINDS.values())
+_READ = tuple(KINDS.values())
 
 
 def look(connection: Connection, scope: Scope, namespace: str) -> list[Observed]:
     """Every resource, and what stands in the way of one. Raises what the connection raises when a part can't be read."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        listed = pool.map(lambda kind: (kind, _listed(connection, kind, namespace)), _READ)
+        listed = pool.map(lambda kind: (kind, _there(connection, kind, namespace)), _READ)
         found = [
             _Found(connection, scope, namespace, kind, one)
             for kind, several in listed
@@ -56,6 +56,16 @@ def look(connection: Connection, scope: Scope, namespace: str) -> list[Observed]
         opened = openings(scope, (one.live for one in found))
         told = (replace(one, opened=tuple(opened.get(one.policy, ()))) for one in found)
         return list(pool.map(_Found.observed, told))
+
+
+def _there(connection: Connection, kind: Kind, namespace: str) -> list[Any]:
+    """All of a kind; none of one that this cluster has not got."""
+    try:
+        return _listed(connection, kind, namespace)
+    except ApiError as no:
+        if kind.added and no.status == HTTPStatus.NOT_FOUND:
+            return []
+        raise
 
 
 def _listed(connection: Connection, kind: Kind, namespace: str) -> list[Any]:
@@ -138,7 +148,11 @@ class _Found:
             return live
         if kind != self.kind.kind:
             return live
-        told: dict[str, Any] = compared(applied, spec_of(self.scope.agent, self._wanted(applied)), live)
+        told: dict[str, Any] = (
+            applied
+            if untouched(applied, live)
+            else compared(applied, spec_of(self.scope.agent, self._wanted(applied)), live)
+        )
         told |= additions.told(self.live, document_of(applied, self.namespace, self.address.name))
         return {**told, OPENED: list(self.opened)} if self.opened else told
 
