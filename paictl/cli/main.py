@@ -38,6 +38,9 @@ def entry() -> int:
             return _bug(raised, argv, terminal)
         show_error(error, terminal)
         return exit_code(error)
+    finally:
+        # What is left goes with the process: the interpreter's last look through it costs another eighth of a plan.
+        gc.freeze()
 
 
 def _run(argv: Sequence[str]) -> int:
