@@ -6,18 +6,20 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from paictl.drivers.kubernetes.applying import apply, marked
-from paictl.drivers.kubernetes.connection import Connection
+from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.kinds import namespace_path
 from paictl.drivers.kubernetes.openings import refusal
 from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.drivers.kubernetes.versions import too_old
 from paictl.engine.driver import Scope
 from paictl.engine.model import Address, Observation, Observed, Resource
-from paictl.errors import Refused
+from paictl.errors import PaictlError, Refused
 
 __all__ = ["check"]
 
 _AT_ONCE = 8
+# The rest of the shortest length that any kind's names may have, a CronJob's.
+_NAME = 48
 
 
 def check(
@@ -34,9 +36,13 @@ def check(
     opened = refusal(scope, standing.values())
     if opened is not None:
         raise opened
-    tried = [one for one in resources if one.address.kind != "secret" and not _replaced(one, standing)]
+
+    def tried(resource: Resource) -> PaictlError | None:
+        document = marked(resource, scope, namespace, "")
+        return _tried(connection, resource, document, beside=_replaced(resource, standing))
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        noes = [no for no in pool.map(lambda one: _tried(connection, scope, namespace, one), tried) if no]
+        noes = [no for no in pool.map(tried, (one for one in resources if one.address.kind != "secret")) if no]
     if noes:
         helps = list(dict.fromkeys(no.help for no in noes if no.help))
         raise Refused("\n".join(dict.fromkeys(no.summary for no in noes)), help="\n".join(helps))
@@ -58,10 +64,14 @@ def _replaced(resource: Resource, standing: Mapping[Address, Observed]) -> bool:
     )
 
 
-def _tried(connection: Connection, scope: Scope, namespace: str, resource: Resource) -> ApiError | None:
-    document = marked(resource, scope, namespace, "")
+def _tried(connection: Connection, resource: Resource, document: Json, *, beside: bool) -> PaictlError | None:
+    """Why it would not be taken. ``beside``: what takes another's place is tried under a name of its own, as if that had gone."""
+    if beside:
+        name = f"{document['metadata']['name'][:_NAME]}-try"
+        document = {**document, "metadata": {**document["metadata"], "name": name}}
     try:
         apply(connection, document, f"trying {resource.address}", dry=True)
-    except ApiError as no:
-        return no
+    except (ApiError, Refused) as no:
+        # The one that goes leaves its part of the quota.
+        return None if beside and "exceeded quota" in no.summary else no
     return None
