@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from paictl.blueprint.types import Blueprint, SecretFile, Service
-from paictl.render.arrows import Outside, destinations, ports_by_service
-from paictl.render.containers import (
-    ROOT,
-    UID,
-    ModelFolder,
-    digest,
-    image,
-    image_files,
-    listing,
-    model_folders,
-    models_of,
-)
+from paictl.blueprint import vpn_image
+from paictl.blueprint.types import Blueprint
+from paictl.render.arrows import Outside, destinations
+from paictl.render.containers import ROOT, UID, ModelFolder, digest, image_files, listing, model_folders, models_of
 from paictl.render.environment import environment
-from paictl.render.wiring import by_names, configuration
+from paictl.render.workloads import MEBIBYTE, runtime_image, service_map, weights_map, workload
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["documents", "files", "namespace_of"]
 
-# In the order in which they have to exist.
+# In the order in which they have to exist; the files are named by it, since `kubectl apply -f DIR` goes by their names.
 _KINDS = (
     "namespace",
     "serviceaccounts",
+    "externalsecrets",
     "configmaps",
     "persistentvolumeclaims",
     "networkpolicies",
@@ -36,28 +33,18 @@ _KINDS = (
     "jobs",
     "deployments",
     "statefulsets",
+    "horizontalpodautoscalers",
     "poddisruptionbudgets",
+    "ingresses",
+    "httproutes",
 )
-_MEBIBYTE = 1 << 20
-_DEFAULT_MEMORY = 1024 * _MEBIBYTE
 _DATA_STORAGE = "5Gi"
-# A first start may have to wait for its model files.
-_FETCH_SECONDS = 3600
-_PROBE_SECONDS = 2
 _KEEP = """argocd.argoproj.io/sync-options: Prune=false,Delete=false
 helm.sh/resource-policy: keep
 kustomize.toolkit.fluxcd.io/prune: disabled"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Map:
-    """One ConfigMap with one file; ``plain`` text can stand in the file as it is."""
-
-    name: str
-    component: str
-    key: str
-    text: str
-    plain: bool = True
+# Whoever syncs in waves waits for each: what fetches model files comes before what reads them. A claim is in the wave of the
+# first who uses it, since many are not made before.
+_BEFORE, _WITH_PODS = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +53,9 @@ class _Claim:
     component: str
     storage: str
     holds_data: bool
+    storage_class: str
+    shared: bool = False
+    wave: int = _WITH_PODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,60 +67,24 @@ class _Fetch:
     folder: ModelFolder
     weights_map: str
     outside: tuple[Outside, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Workload:
-    """One service in Kubernetes' words; ``connects``: its addresses are filled in at the pod's start."""
-
-    service: Service
-    config_map: str
-    connects: bool
-    folders: tuple[ModelFolder, ...]
-    weights_map: str
-    secrets: tuple[SecretFile, ...]
-    health_port: int
-    reaches: Mapping[str, list[int]]
-    reached_by: Mapping[str, list[int]]
-    open_ports: tuple[int, ...]
-    outside: tuple[Outside, ...]
-
-    @property
-    def init(self) -> bool:
-        return self.connects or bool(self.folders)
-
-    @property
-    def config_key(self) -> str:
-        return PurePosixPath(self.service.config.path).name
-
-    @property
-    def config_folder(self) -> str:
-        return str(PurePosixPath(self.service.config.path).parent)
-
-    @property
-    def memory(self) -> str:
-        return f"{ceil((self.service.limits.memory or _DEFAULT_MEMORY) / _MEBIBYTE)}Mi"
-
-    @property
-    def start_failures(self) -> int:
-        return ceil(self.service.health.timeout_seconds / _PROBE_SECONDS)
-
-    @property
-    def deadline(self) -> int:
-        return ceil(self.service.health.timeout_seconds) + (_FETCH_SECONDS if self.folders else 60)
+    node_selector: Mapping[str, str]
+    tolerations: list[Mapping[str, str]]
 
 
 def files(blueprint: Blueprint) -> Mapping[str, str]:
-    """Path -> text of what `kubectl apply -k` takes, of the image's build context, and of examples of the secrets and of a Role."""
+    """Path -> text of what `kubectl apply -f` and `-k` take, of the image's build context, and of examples of what is not in them."""
     fetchable = tuple(folder for folder in model_folders(blueprint) if folder.fetchable)
-    templates, context = environment(), _context(blueprint, fetchable)
+    context = _context(blueprint, fetchable)
     found = _rendered(context)
     context["resources"] = list(found)
-    found["kustomization.yaml"] = templates.get_template("kubernetes/kustomization.yaml.j2").render(context)
-    found["README.md"] = templates.get_template("kubernetes/README.md.j2").render(context)
-    found["role.example.yaml"] = templates.get_template("kubernetes/role.example.yaml.j2").render(context)
-    if blueprint.secrets:
-        found["secrets.example.yaml"] = templates.get_template("kubernetes/secrets.example.yaml.j2").render(context)
+    # Not kustomization.yaml: `kubectl apply -f DIR` would take it for an object of the cluster.
+    found["Kustomization"] = _text("kustomization", context)
+    found["README.md"] = _text("README.md", context)
+    found["examples/role.yaml"] = _text("role.yaml", context)
+    if context["own_secrets"]:
+        found["examples/secrets.yaml"] = _text("secrets.yaml", context)
+    if any(service.role == "vpn" for service in blueprint.services):
+        found |= {f"vpn/{path}": text for path, text in vpn_image.sources().items()}
     return found | {f"image/{path}": text for path, text in image_files(blueprint).items()}
 
 
@@ -141,98 +95,88 @@ def documents(blueprint: Blueprint) -> list[str]:
 
 def namespace_of(agent: str, namespace: str) -> str:
     """The text of the namespace alone."""
-    context = {"blueprint": {"agent": agent}, "namespace": namespace, "keep": _KEEP}
-    return environment().get_template("kubernetes/namespace.yaml.j2").render(context)
+    return _text("namespace.yaml", {"blueprint": {"agent": agent}, "namespace": namespace, "keep": _KEEP})
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """Once a process: reading and compiling them costs more than all else here."""
+    return environment()
+
+
+def _text(template: str, context: Mapping[str, object]) -> str:
+    return _templates().get_template(f"kubernetes/{template}.j2").render(context)
 
 
 def _rendered(context: Mapping[str, object]) -> dict[str, str]:
     """The files of the kinds that there are any of."""
-    templates = environment()
-    rendered = {f"{kind}.yaml": templates.get_template(f"kubernetes/{kind}.yaml.j2").render(context) for kind in _KINDS}
+    rendered = {f"{place:02}-{kind}.yaml": _text(f"{kind}.yaml", context) for place, kind in enumerate(_KINDS)}
     return {path: text for path, text in rendered.items() if "\nkind: " in text}
 
 
 def _context(blueprint: Blueprint, fetched: tuple[ModelFolder, ...]) -> dict[str, object]:
     folders = model_folders(blueprint)
     fetches = tuple(_fetch(blueprint, folder) for folder in fetched)
+    workloads = [workload(blueprint, service) for service in blueprint.services]
     door, public = blueprint.public
     return {
         "blueprint": blueprint,
+        "cluster": blueprint.cluster,
         "namespace": blueprint.namespace or blueprint.agent,
         "root": ROOT,
         "uid": UID,
-        "image": image(blueprint),
+        "image": runtime_image(blueprint),
         "keep": _KEEP,
-        "workloads": [_workload(blueprint, service) for service in blueprint.services],
+        "before": _BEFORE,
+        "with_pods": _WITH_PODS,
+        "workloads": workloads,
         "accounts": [service.name for service in blueprint.services] + [fetch.component for fetch in fetches],
         "config_maps": [
-            *(_service_map(blueprint, service) for service in blueprint.services),
-            *(_weights_map(folder) for folder in folders),
+            *(service_map(blueprint, service) for service in blueprint.services if service.config.path),
+            *(weights_map(folder) for folder in folders),
         ],
-        "claims": list(_claims(blueprint)),
+        "claims": list(_claims(blueprint, fetched)),
         "fetches": fetches,
         "folders": folders,
+        "own_secrets": [secret for secret in blueprint.secrets if not secret.brought],
+        "brought_secrets": [secret for secret in blueprint.secrets if secret.brought],
         "door": door.name,
-        "port": public.port,
+        "public": public,
+        "vpn_image": next((one.image for one in workloads if one.service.role == "vpn"), ""),
     }
-
-
-def _workload(blueprint: Blueprint, service: Service) -> _Workload:
-    folders = models_of(blueprint, service)
-    asked = service.endpoint(service.health.endpoint) if service.health.endpoint else None
-    here = f"{service.name}/"
-    return _Workload(
-        service=service,
-        config_map=_service_map(blueprint, service).name,
-        connects=bool(service.reaches),
-        folders=folders,
-        weights_map=_weights_map(folders[0]).name if folders else "",
-        secrets=blueprint.secrets_of(service),
-        health_port=asked.port if asked else 0,
-        reaches=ports_by_service(blueprint, service.reaches),
-        reached_by={
-            other.name: ports_by_service(blueprint, [name for name in other.reaches if name.startswith(here)])[
-                service.name
-            ]
-            for other in blueprint.services
-            if any(name.startswith(here) for name in other.reaches)
-        },
-        open_ports=tuple(one.port for one in service.endpoints if one.open),
-        outside=destinations(service.egress),
-    )
-
-
-def _service_map(blueprint: Blueprint, service: Service) -> _Map:
-    text = configuration(service, by_names(blueprint, service, host="$({NAME}_SERVICE_HOST)"))
-    return _Map(
-        name=f"{service.name}-{digest(text)}",
-        component=service.name,
-        key=PurePosixPath(service.config.path).name,
-        text=text,
-        plain=not isinstance(service.config.content, str),
-    )
-
-
-def _weights_map(folder: ModelFolder) -> _Map:
-    text = listing(folder.files)
-    return _Map(name=f"{folder.name}-{digest(text)}", component=folder.name, key="weights.json", text=text)
 
 
 def _fetch(blueprint: Blueprint, folder: ModelFolder) -> _Fetch:
     component = f"fetch-{PurePosixPath(folder.path).name}"
+    # Where the volume is made, its reader has to be able to run: some volumes never leave their node.
+    reader = next((workload(blueprint, one) for one in blueprint.services if folder in models_of(blueprint, one)), None)
     return _Fetch(
-        name=f"{component}-{digest(listing(folder.files) + image(blueprint))}",
+        name=f"{component}-{digest(listing(folder.files) + runtime_image(blueprint))}",
         component=component,
         folder=folder,
-        weights_map=_weights_map(folder).name,
+        weights_map=weights_map(folder).name,
         outside=destinations(folder.hosts),
+        node_selector=reader.node_selector if reader else blueprint.cluster.node_selector,
+        tolerations=reader.tolerations if reader else [],
     )
 
 
-def _claims(blueprint: Blueprint) -> Iterator[_Claim]:
+def _claims(blueprint: Blueprint, fetched: tuple[ModelFolder, ...]) -> Iterator[_Claim]:
+    cluster = blueprint.cluster
     for service in blueprint.services:
-        for volume in service.volumes:
-            yield _Claim(volume.name, service.name, _DATA_STORAGE, volume.holds_data)
+        # Each of several has volumes of its own, which its StatefulSet makes.
+        for volume in () if service.scale.several else service.volumes:
+            yield _Claim(volume.name, service.name, _DATA_STORAGE, volume.holds_data, cluster.storage_class)
     for folder in model_folders(blueprint):
-        # A tenth more than the files: file systems keep some of what they are given.
-        yield _Claim(folder.name, folder.name, f"{ceil(folder.space * 1.1 / _MEBIBYTE) + 16}Mi", holds_data=False)
+        several = any(folder in models_of(blueprint, one) and one.scale.several for one in blueprint.services)
+        shared = several and bool(cluster.shared_storage_class)
+        yield _Claim(
+            name=folder.name,
+            component=folder.name,
+            # A tenth more than the files: file systems keep some of what they are given.
+            storage=f"{ceil(folder.space * 1.1 / MEBIBYTE) + 16}Mi",
+            holds_data=False,
+            storage_class=cluster.shared_storage_class if shared else cluster.storage_class,
+            shared=shared,
+            wave=_BEFORE if folder in fetched else _WITH_PODS,
+        )

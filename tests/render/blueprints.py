@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from paictl.blueprint.places import Cards, Cluster, Door, PrivateDoor, SecretStore, Toleration
 from paictl.blueprint.types import (
     Blueprint,
     ConfigFile,
@@ -12,13 +13,15 @@ from paictl.blueprint.types import (
     Host,
     Limits,
     RuntimePin,
+    Scale,
     SecretFile,
     Service,
+    Upstream,
     Volume,
     Weights,
 )
 
-__all__ = ["CANARY", "QUICKSTART", "WITH_API_MODEL"]
+__all__ = ["CANARY", "EVERYTHING", "QUICKSTART", "ROUTED", "WITH_API_MODEL"]
 
 CANARY = "canary-5f2f0c6e-never-in-a-file"
 """The value of the declared secret, where a test has one."""
@@ -184,3 +187,112 @@ WITH_API_MODEL = replace(
         SecretFile("anthropic", "secrets/anthropic", generated=False, fingerprint="keyed-0001"),
     ),
 )
+
+_STATE = Service(
+    name="state",
+    role="store",
+    module="",
+    config=ConfigFile("", ""),
+    endpoints=(Endpoint("sql", 5432),),
+    volumes=(Volume("state-pgvector", "/var/lib/postgresql/data"),),
+    secrets=("state-password",),
+    health=HealthCheck(endpoint=None, timeout_seconds=120.0),
+    limits=Limits(memory=1 << 30),
+    stop_seconds=60.0,
+    upstream=Upstream(
+        image="pgvector",
+        reference="docker.io/pgvector/pgvector:pg17@sha256:" + "1" * 64,
+        command=("postgres", "-c", "fsync=on"),
+        environment={"POSTGRES_PASSWORD_FILE": "/srv/paictl/secrets/state-password"},
+        uid=999,
+        scratch=("/tmp", "/var/run/postgresql"),
+        healthy=("pg_isready", "-q", "-h", "127.0.0.1"),
+    ),
+)
+_WRITER = replace(
+    _CHAT,
+    name="model-writer",
+    module="",
+    config=ConfigFile(
+        "config/model-writer/Modelfile", "FROM /srv/paictl/models/chat/model.gguf\nPARAMETER num_thread 4\n"
+    ),
+    volumes=(Volume("model-writer", "data/model-writer", holds_data=False),),
+    limits=Limits(memory=2 << 30, cpus=4),
+    upstream=Upstream(
+        image="ollama",
+        reference="docker.io/ollama/ollama:0.9@sha256:" + "2" * 64,
+        entrypoint=("/bin/sh",),
+        command=("-c", "/bin/ollama serve & server=$!; echo $$; wait $(cat /tmp/it)"),
+        environment={"HOME": "/srv/paictl/data/model-writer"},
+        scratch=("/tmp",),
+        healthy=("/bin/sh", "-c", "/bin/ollama show writer"),
+    ),
+    scale=Scale(2, 4, 150),
+)
+_DOOR = Door(
+    kind="ingress",
+    host="atlas.example.org",
+    tls="atlas-tls",
+    class_name="nginx",
+    namespace="ingress-nginx",
+    pods={"app.kubernetes.io/name": "ingress-nginx"},
+    blocks=("10.9.0.0/16",),
+    annotations={"cert-manager.io/cluster-issuer": "letsencrypt"},
+)
+
+EVERYTHING = replace(
+    QUICKSTART,
+    target="cloud",
+    namespace="atlas-everything",
+    services=(
+        replace(_CHAT, gpus="nvidia", scale=Scale(2, 2)),
+        _WRITER,
+        _EMBED,
+        _STATE,
+        replace(
+            _GATEWAY,
+            volumes=(),
+            secrets=("gateway-token", "agent-token", "anthropic", "state-password"),
+            reaches=("model-chat/http", "model-writer/http", "model-embed/http", "state/sql"),
+            egress=("api.anthropic.com",),
+            needs=("state",),
+            scale=Scale(2, 5, 70),
+        ),
+        replace(_AGENT, volumes=(), scale=Scale(2, 2)),
+    ),
+    secrets=(
+        *QUICKSTART.secrets,
+        SecretFile("state-password", "secrets/state-password", generated=True),
+        SecretFile("anthropic", "secrets/anthropic", generated=False, remote=("agents/atlas", "anthropic")),
+    ),
+    cluster=Cluster(
+        ingress=_DOOR,
+        node_selector={"kubernetes.io/arch": "amd64"},
+        tolerations=(Toleration("dedicated", "Equal", "agents", "NoSchedule"),),
+        cards=Cards("nvidia.com/gpu", 1, "nvidia", {"nvidia.com/gpu.product": "NVIDIA-L4"}),
+        storage_class="fast",
+        secret_store=SecretStore("vault", "ClusterSecretStore", "3600s"),
+        pull_secrets=("registry",),
+        registry="registry.example.org/agents",
+        priority_class="agents",
+    ),
+)
+"""Everything that a manifest can switch on for a cluster."""
+
+ROUTED = replace(
+    EVERYTHING,
+    cluster=replace(
+        EVERYTHING.cluster,
+        ingress=replace(_DOOR, kind="gateway", tls="web", class_name="", gateway="infra/public", annotations={}),
+        spread=("topology.kubernetes.io/zone",),
+        shared_storage_class="shared",
+    ),
+    vpn=PrivateDoor(
+        "gateway",
+        "LoadBalancer",
+        class_name="tailscale",
+        annotations={"tailscale.com/hostname": "atlas"},
+        namespace="tailscale",
+    ),
+)
+"""The same by the Gateway API, with volumes that several nodes read, and a mesh."""

@@ -12,7 +12,8 @@ __all__ = ["CONFIG_MAP", "KINDS", "LEASE", "POD", "SECRET", "Kind", "kind_of", "
 class Kind:
     """One kind. ``word`` is what an address calls it; ``bare``: its fields are beside the metadata, not below ``spec``.
 
-    ``fixed``: the fields that the API server lets nobody change, so that another object has to take its place.
+    ``fixed``: the fields that the API server lets nobody change, so that another object has to take its place. ``added``: one
+    that a cluster has only when somebody has added it.
     """
 
     kind: str
@@ -22,6 +23,7 @@ class Kind:
     fixed: frozenset[str] = frozenset()
     bare: bool = False
     version: str = "v1"
+    added: bool = False
 
     @property
     def api_version(self) -> str:
@@ -72,6 +74,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("PodDisruptionBudget", "poddisruptionbudget", "policy", "poddisruptionbudgets"),
         Kind("HorizontalPodAutoscaler", "autoscaler", "autoscaling", "horizontalpodautoscalers", version="v2"),
         Kind("Ingress", "ingress", "networking.k8s.io", "ingresses"),
+        Kind("HTTPRoute", "route", "gateway.networking.k8s.io", "httproutes", added=True),
+        Kind("ExternalSecret", "externalsecret", "external-secrets.io", "externalsecrets", added=True),
     )
 }
 """By their own name."""

@@ -15,7 +15,7 @@ from paictl.drivers.kubernetes.documents import parse, spec_of
 from paictl.drivers.kubernetes.kinds import KINDS
 from paictl.drivers.kubernetes.naming import DRIVER
 from paictl.engine.model import Address, DataEffect, Probe, Resource
-from paictl.errors import Span, Unavailable
+from paictl.errors import Span
 from paictl.render import kubernetes
 from paictl.render.containers import ModelFolder, digest, model_folders
 
@@ -35,13 +35,7 @@ _WORKLOADS = frozenset({"Deployment", "StatefulSet", "Job", "CronJob"})
 
 
 def resources(blueprint: Blueprint) -> list[Resource]:
-    """Everything that has to stand, dependencies first; raises ``Unavailable`` for what the files leave out."""
-    others = [service.name for service in blueprint.services if service.upstream is not None]
-    if others:
-        raise Unavailable(
-            f"{', '.join(others)}: software of others can't be run on Kubernetes yet",
-            help="Leave out what asks for it, or use the docker driver.",
-        )
+    """Everything that has to stand, dependencies first."""
     graph = _Graph(blueprint)
     return [*graph.secrets(), *(graph.resource(document) for document in graph.documents)]
 
@@ -66,7 +60,7 @@ class _Graph:
         return {folder.name: folder for folder in model_folders(self.blueprint)}
 
     def secrets(self) -> Iterator[Resource]:
-        for secret in self.blueprint.secrets:
+        for secret in (one for one in self.blueprint.secrets if not one.brought):
             spec = {
                 "agent": self.blueprint.agent,
                 "kind": "Secret",
@@ -91,7 +85,7 @@ class _Graph:
         more: dict[str, Any] = {"replace_on": kind.fixed | {"kind"}, "origin": self._origin(document, service)}
         if kind.word == "service" and service is not None:
             more["probe"] = Probe(service.health.timeout_seconds + _PULL_SECONDS, service.health.stable_seconds)
-            more["downtime"] = kind.kind == "StatefulSet"
+            more["downtime"] = kind.kind == "StatefulSet" and not service.scale.several
         if kind.kind == "Job":
             files = self._files(document)
             spec["annotations"] = {**spec["annotations"], SOURCES: _sources(files)}
@@ -121,9 +115,8 @@ class _Graph:
             found += [("job", address.name) for address, one in jobs if mine.intersection(_claims(one))]
         for word, name in found:
             address = self.address(word, name)
-            if address in self.standing or (
-                word == "secret" and any(one.name == name for one in self.blueprint.secrets)
-            ):
+            made = any(one.name == name and not one.brought for one in self.blueprint.secrets)
+            if address in self.standing or (word == "secret" and made):
                 yield address
 
     def _origin(self, document: Mapping[str, Any], service: Service | None) -> Span | None:
@@ -161,7 +154,9 @@ def _named(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "configmap", str(volume["configMap"]["name"])
         for source in (volume.get("projected") or {}).get("sources") or ():
             if "secret" in source:
+                # Made by paictl, or by the operator that an ExternalSecret tells to.
                 yield "secret", str(source["secret"]["name"])
+                yield "externalsecret", str(source["secret"]["name"])
     yield from (("volume", name) for name in _claims(document))
 
 

@@ -111,7 +111,7 @@ def test_a_right_that_lacks_is_told_with_the_line_of_its_role(
 def test_the_role_that_render_writes_is_enough(
     stack: Stack, reconciler: Reconciling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (role,) = parse(files(QUICKSTART)["role.example.yaml"])
+    (role,) = parse(files(QUICKSTART)["examples/role.yaml"])
     access = stack.access.limited("enough", stack.namespace, role["rules"], tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(access.kubeconfig))
     reconciler().apply(wanting(stack.resources()))
