@@ -55,7 +55,7 @@ def server(manifest: Manifest, images: Mapping[str, str], *, containers: bool) -
         # People come in through it, as they do through the gateway.
         room=False,
         health=HealthCheck(endpoint=None, timeout_seconds=30.0),
-        # 12 MiB measured idle, 40 with a transfer under way.
+        # 4 MiB measured idle.
         limits=Limits(memory=128 * _MIB, cpus=1),
         upstream=Upstream(
             image=IMAGE,

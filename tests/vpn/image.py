@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
+import shlex
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
 from paictl.blueprint.vpn_image import image
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.lease import Lease
+from tests.kubernetes.node import Node
+from tests.kubernetes.runtime_image import LOADER
 from tests.vpn.build import program
 
-__all__ = ["archive"]
+__all__ = ["archive", "brought", "lacking"]
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -35,6 +42,30 @@ def archive(folder: Path) -> Path:
         _add(tar, "config.json", _json(config))
         _add(tar, "manifest.json", _json([{"Config": "config.json", "RepoTags": [image()], "Layers": ["layer.tar"]}]))
     return path
+
+
+def lacking(held: Lease) -> str:
+    """Why no image can be brought to this cluster; empty when one can."""
+    if _node(held) is None and not os.environ.get(LOADER):
+        return f"how the cluster that is given takes images is not known: set {LOADER}"
+    return ""
+
+
+def brought(held: Lease, folder: Path) -> None:
+    """Have it where the cluster's pods run. ``lacking`` must be empty."""
+    node = _node(held)
+    if node is not None:
+        node.load(archive(folder))
+    else:
+        subprocess.run([*shlex.split(os.environ[LOADER]), str(archive(folder))], check=True, stdout=subprocess.DEVNULL)
+
+
+def _node(held: Lease) -> Node | None:
+    """Also of a cluster that ``python -m tests.kubernetes start`` keeps."""
+    if held.node is not None:
+        return held.node
+    cluster = Cluster(held.access.kubeconfig.parent)
+    return Node(cluster) if cluster.namespaces.first() else None
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
