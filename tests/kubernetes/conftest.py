@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kubernetes import lease as leases
+from tests.kubernetes import runtime_image
 from tests.kubernetes.access import Access
 from tests.kubernetes.cluster import Cluster
 
@@ -38,6 +39,17 @@ def cluster() -> Iterator[leases.Lease]:
 def node_cluster() -> Iterator[leases.Lease]:
     """One with a node that runs pods, with Services, names, volumes, and NetworkPolicies that are enforced."""
     yield from _leased(node=True)
+
+
+@pytest.fixture(scope="session")
+def workshop(node_cluster: leases.Lease) -> Iterator[runtime_image.Workshop]:
+    """Where the images of a story are built for ``node_cluster``."""
+    if reason := runtime_image.lacking(node_cluster):
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with runtime_image.opened(node_cluster) as made:
+        yield made
 
 
 @pytest.fixture

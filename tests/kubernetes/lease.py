@@ -59,16 +59,13 @@ class Lease:
 
     def close(self) -> list[str]:
         """Give it back. The last user is told what was left behind."""
-        with _alone(self.directory):
-            left = []
-            if _only_user(self.count):
-                before = {*json.loads(_before(self.directory).read_text("utf-8"))}
-                with suppress(AssertionError):
-                    until(lambda: {*_things(self.access)} <= before, "the end of what tests made", _END_SECONDS)
-                left = sorted({*_things(self.access)} - before)
-            self.count.close()
-            self.users.close()
-        return left
+        with _alone(self.directory), self.users, self.count:
+            if not _only_user(self.count):
+                return []
+            before = {*json.loads(_before(self.directory).read_text("utf-8"))}
+            with suppress(AssertionError):
+                until(lambda: {*_things(self.access)} <= before, "the end of what tests made", _END_SECONDS)
+            return sorted({*_things(self.access)} - before)
 
 
 def given() -> Path | None:

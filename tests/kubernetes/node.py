@@ -7,6 +7,7 @@ by a small filter of our own (``control_plane/policy.go``), since no published C
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ _VERSION_2 = Path("/sys/fs/cgroup")
 _POD_RANGE = "10.244.0.0/24"
 _ADDONS = Path(__file__).with_name("addons.yaml")
 _STARTED_SECONDS = 120
+# What the node says it has. What pods ask for is the scheduler's arithmetic: several stories fit on a small machine, and share it.
+_PROCESSORS = 16
+_SYSTEM = "/sys/devices/system"
 _CONTAINERD = """
 version = 2
 root = "{root}"
@@ -142,7 +146,21 @@ class Node:
         self._namespaces.wait(lambda: self._namespaces.run(serves, check=False).returncode == 0, "containerd's answer")
         self.load(images.archive())
 
+    def _pretend_processors(self) -> None:
+        """kubelet counts folders, and uses the processors that say where they are. Pods have a /sys of their own."""
+        shown, real = self._directory / "system", os.sched_getaffinity(0)
+        (shown / "node").mkdir(parents=True)
+        for number in sorted({*real, *range(_PROCESSORS)}):
+            folder = shown / "cpu" / f"cpu{number}" / "topology"
+            folder.mkdir(parents=True)
+            if number in real:
+                (folder / "core_id").write_text(f"{number}\n", encoding="ascii")
+                (folder / "physical_package_id").write_text("0\n", encoding="ascii")
+        for name in ("cpu", "node"):
+            self._namespaces.run(["mount", "--bind", str(shown / name), f"{_SYSTEM}/{name}"])
+
     def _serve_pods(self) -> None:
+        self._pretend_processors()
         (self._directory / "resolv.conf").touch()
         (self._directory / "kubelet").mkdir()
         self._namespaces.run(["mount", "--bind", str(self._directory / "kubelet"), _KUBELET])

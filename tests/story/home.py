@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,26 @@ class Home:
         assert done.returncode == code, f"paictl {verb}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def json(self, verb: str, *arguments: str) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = json.loads(self.run(verb, *arguments, "-o", "json").stdout)
+    def json(self, verb: str, *arguments: str, code: int = 0) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = json.loads(self.run(verb, *arguments, "-o", "json", code=code).stdout)
         return answer
 
     def chat(self, text: str, *arguments: str) -> str:
         return self.run("chat", *arguments, text).stdout
+
+    @property
+    def welcome(self) -> str:
+        """What the first apply tells of the way to the agent."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def reached(self) -> Iterator[str]:
+        """The gateway's address, for as long as the block runs."""
+        yield self.json("open")["url"]
+
+    def steps(self) -> list[str]:
+        """The addresses of what the next apply would do."""
+        return sorted(step["address"] for step in self.json("plan")["steps"])
 
     def kept(self) -> list[str]:
         """What a destroy left because it holds data, as a person reads it from the status."""

@@ -25,7 +25,7 @@ class Life:
 
     def test_one_command_makes_the_agent_stand_and_it_answers(self, home: Home) -> None:
         told = home.run("apply", "--yes")
-        assert f"http://127.0.0.1:{home.port}" in told.stdout
+        assert home.welcome in told.stdout
         assert home.chat("Tell me in one sentence what you can do.").strip()
         assert home.json("status")["ready"]
 
@@ -43,8 +43,8 @@ class Life:
 
     def test_the_agent_is_an_openai_model_to_every_client(self, home: Home) -> None:
         key = home.run("open", "--token").stdout.strip()
-        url, headers = home.json("open")["url"], {"Authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+        headers = {"Authorization": f"Bearer {key}"}
+        with home.reached() as url, httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
             assert [model["id"] for model in client.get("/v1/models").json()["data"]] == [home.agent]
             asked = {"model": home.agent, "messages": [{"role": "user", "content": "Say hello."}]}
             answer = client.post("/v1/chat/completions", json=asked, timeout=120).json()
@@ -72,7 +72,7 @@ class Life:
         before = home.running()
         home.edit(f"instructions: {{file: {self.instructions}}}", "instructions: Answer in one short sentence.")
         home.run("plan", "--detailed-exitcode", code=3)
-        assert sorted(step["address"] for step in home.json("plan")["steps"]) == self.following
+        assert home.steps() == self.following
         home.run("apply", "--yes")
         after = home.running()
         assert {name for name in after if after[name] != before[name]} == {"agent"}
@@ -85,7 +85,7 @@ class Life:
         assert home.json("status")["release"] == release + 1
         assert knows_the_sister(home)
         # The manifest still says otherwise.
-        assert sorted(step["address"] for step in home.json("plan")["steps"]) == self.following
+        assert home.steps() == self.following
         home.run("apply", "--yes")
 
 
