@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from paictl.drivers.kubernetes.applying import delete
+from paictl.drivers.kubernetes.carried import LOOK, TAKE
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.execution import run
 from paictl.drivers.kubernetes.health import pod_trouble
@@ -20,7 +21,8 @@ from paictl.drivers.kubernetes.kinds import POD
 from paictl.drivers.kubernetes.naming import MANAGER
 from paictl.drivers.kubernetes.resources import SOURCES
 from paictl.drivers.kubernetes.troubles import ApiError
-from paictl.errors import PaictlError
+from paictl.engine.driver import RoomResult
+from paictl.errors import PaictlError, Unreachable
 from paictl.events import Emit, Event
 from paictl.render.containers import ROOT
 
@@ -31,35 +33,9 @@ _CHUNK = 1 << 20
 _START_SECONDS = 300.0
 _PAUSE_SECONDS = 0.3
 _LIFE_SECONDS = 6 * 3600
+_ATTEMPTS = 3
 _PYTHON = "/opt/paictl/venv/bin/python"
 _CONTAINER = "carrier"
-_LOOK = """
-import hashlib, os, sys
-path, digest = sys.argv[1], hashlib.sha256()
-if not os.path.exists(path):
-    sys.exit(3)
-with open(path, "rb") as file:
-    while piece := file.read(1 << 20):
-        digest.update(piece)
-sys.exit(0 if digest.hexdigest() == sys.argv[2] else 3)
-"""
-_TAKE = """
-import hashlib, os, sys
-path, wanted, digest = sys.argv[1], sys.argv[2], hashlib.sha256()
-part = path + ".part"
-os.makedirs(os.path.dirname(path), exist_ok=True)
-with open(part, "wb") as file:
-    while piece := sys.stdin.buffer.read(1 << 20):
-        digest.update(piece)
-        file.write(piece)
-    file.flush()
-    os.fsync(file.fileno())
-if digest.hexdigest() != wanted:
-    os.unlink(part)
-    sys.exit("what came is not the file: the connection broke off")
-os.chmod(part, 0o444)
-os.replace(part, path)
-"""
 
 
 def has_to_be_brought(document: Json, *, offline: bool) -> bool:
@@ -87,31 +63,57 @@ def bring(connection: Connection, document: Json, emit: Emit, address: str, *, o
 def _put(
     connection: Connection, pod: Json, file: Mapping[str, Any], emit: Emit, address: str, *, offline: bool
 ) -> None:
+    """Bring one file; when the connection breaks off in the middle, what came stays and the rest follows."""
+    cached: Path | None = None
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            done = _look(connection, pod, file)
+            if done is None:
+                return
+            cached = cached or _obtained(file, emit, address, offline=offline)
+            _take(connection, pod, file, _rest(cached, done, int(file["size"]), emit, address))
+        except Unreachable:
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _obtained(file: Mapping[str, Any], emit: Emit, address: str, *, offline: bool) -> Path:
     from paictl.weights import fetch, sources
 
-    target = [f"{ROOT}/{file['path']}", file["sha256"]]
-    if run(connection, pod, _CONTAINER, [_PYTHON, "-I", "-c", _LOOK, *target]).code == 0:
-        return
-    cached = fetch.obtain(sources.parse(file["source"]), file["sha256"], emit=emit, offline=offline, address=address)
-    taken = run(
-        connection,
-        pod,
-        _CONTAINER,
-        [_PYTHON, "-I", "-c", _TAKE, *target],
-        _pieces(cached, int(file["size"]), emit, address),
-        timeout=_LIFE_SECONDS,
-    )
+    return fetch.obtain(sources.parse(file["source"]), file["sha256"], emit=emit, offline=offline, address=address)
+
+
+def _look(connection: Connection, pod: Json, file: Mapping[str, Any]) -> int | None:
+    """How many bytes of it are there; None for all of them."""
+    found = run(connection, pod, _CONTAINER, _command(LOOK, file), timeout=_LIFE_SECONDS)
+    if found.code != 0:
+        raise _not_brought(file, found)
+    said = found.stdout.decode("ascii").strip()
+    return None if said == "whole" else int(said)
+
+
+def _take(connection: Connection, pod: Json, file: Mapping[str, Any], pieces: Iterator[bytes]) -> None:
+    taken = run(connection, pod, _CONTAINER, _command(TAKE, file), pieces, timeout=_LIFE_SECONDS)
     if taken.code != 0:
-        said = taken.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise PaictlError(
-            f"{file['path']} could not be brought into its volume: {said[-1] if said else f'exit status {taken.code}'}",
-            help="Run the same command again: what is there stays.",
-        )
+        raise _not_brought(file, taken)
 
 
-def _pieces(path: Path, size: int, emit: Emit, address: str) -> Iterator[bytes]:
-    done = 0
+def _command(program: str, file: Mapping[str, Any]) -> list[str]:
+    return [_PYTHON, "-I", "-c", program, f"{ROOT}/{file['path']}", str(file["sha256"]), str(file["size"])]
+
+
+def _not_brought(file: Mapping[str, Any], result: RoomResult) -> PaictlError:
+    said = result.stderr.decode("utf-8", "replace").strip().splitlines()
+    return PaictlError(
+        f"{file['path']} could not be brought into its volume: {said[-1] if said else f'exit status {result.code}'}",
+        help="Run the same command again: what is there stays.",
+    )
+
+
+def _rest(path: Path, done: int, size: int, emit: Emit, address: str) -> Iterator[bytes]:
     with path.open("rb") as file:
+        file.seek(done)
         while piece := file.read(_CHUNK):
             yield piece
             done += len(piece)
