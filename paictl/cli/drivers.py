@@ -39,10 +39,12 @@ def driver_of(
 
         return DockerDriver(connect(context), offline)
     if name == "kubernetes":
+        from paictl.drivers.docker import connection as docker
+        from paictl.drivers.docker.publishing import Publisher
         from paictl.drivers.kubernetes.connection import Connection
         from paictl.drivers.kubernetes.driver import KubernetesDriver
 
-        return KubernetesDriver(Connection(context), namespace or "", offline)
+        return KubernetesDriver(Connection(context), namespace or "", offline, Publisher(docker.connect()))
     if name == "fake":
         from paictl.drivers.fake import FakeDriver
 

@@ -16,6 +16,7 @@ from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.execution import run
 from paictl.drivers.kubernetes.forwarding import forward
 from paictl.drivers.kubernetes.health import HEALTHY, job_health, workload_health
+from paictl.drivers.kubernetes.images import Images, Workshop
 from paictl.drivers.kubernetes.kinds import kind_of
 from paictl.drivers.kubernetes.mending import mend
 from paictl.drivers.kubernetes.naming import DRIVER
@@ -34,17 +35,22 @@ _TOKEN = "gateway-token"
 
 @dataclass
 class KubernetesDriver:
-    """One namespace of one cluster; the agent's name when it is empty. ``offline``: what pods would fetch is brought from here."""
+    """One namespace of one cluster; the agent's name when it is empty. ``offline``: what pods would fetch is brought from here.
+
+    ``workshop`` is what builds and pushes the image where a registry lacks it.
+    """
 
     connection: Connection = field(default_factory=Connection)
     namespace: str = ""
     offline: bool = False
+    workshop: Workshop | None = None
     name: str = DRIVER
     silent: bool = True
     _forwards: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __post_init__(self) -> None:
         atexit.register(self._forwards.close)
+        self._images = Images(self.workshop)
 
     def render(self, blueprint: Blueprint) -> Sequence[Resource]:
         return resources(blueprint)
@@ -52,6 +58,7 @@ class KubernetesDriver:
     def preflight(self, blueprint: Blueprint, observation: Observation) -> None:
         scope = _scope(blueprint)
         preflight.check(self.connection, scope, self._in(scope), resources(blueprint), observation)
+        self._images.look(self.connection, blueprint, observation)
 
     def observe(self, scope: Scope) -> Observation:
         return Observation(tuple(look(self.connection, scope, self._in(scope))))
@@ -139,6 +146,8 @@ class KubernetesDriver:
         document = applying.marked(resource, scope, namespace, step.fingerprint)
         if step.action == "create":
             applying.unclaimed(self.connection, scope, document)
+        if "template" in (document.get("spec") or {}):
+            self._images.bring(emit, str(step.address), offline=self.offline)
         if document["kind"] == "Job":
             self._fetch(step, document, emit)
         if step.action == "update":
