@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -28,6 +28,7 @@ from paictl.errors import PaictlError, Unreachable
 __all__ = ["Connection", "Json"]
 
 Json = Mapping[str, Any]
+_Headers = tuple[tuple[str, str], ...]
 
 _ANSWER_SECONDS = 60.0
 _KEPT_CONNECTIONS = 8
@@ -90,7 +91,8 @@ class Connection:
         """What comes as it comes, for as long as it comes."""
         kept = self._new()
         try:
-            answer = self._exchange(kept, self._request("GET", path, query, None, "", "*/*"))
+            headers, _ = self._made[1].headers()
+            answer = self._exchange(kept, self._request("GET", path, query, None, "", "*/*"), headers)
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise troubles.declined(answer.status, answer.read(), what, dict(answer.headers))
             kept.sock.settimeout(None)
@@ -101,22 +103,24 @@ class Connection:
         finally:
             kept.close()
 
-    def dial(self) -> tuple[socket.socket, str, Mapping[str, str]]:
+    def dial(self) -> tuple[socket.socket, str, _Headers]:
         """A connection for another protocol than requests: its socket, what addresses begin with there, and who asks, as headers."""
         self._before()
         cluster, credentials, dialler = self._made
-        headers = credentials.header()
+        headers, _ = credentials.headers()
         try:
             return dialler.open(_ANSWER_SECONDS), f"{dialler.host}{dialler.prefix}", headers
         except OSError as error:
             raise troubles.unreachable(error, cluster.server, cluster.context) from error
 
-    def renew(self) -> bool:
-        """Have whoever hands out credentials asked again, since they were not accepted; whether that may help."""
-        _, credentials, dialler = self._made
-        if not credentials.forget():
+    def renew(self, generation: int | None = None) -> bool:
+        """Have whoever hands out credentials asked again, since they were not accepted; whether that may help.
+
+        ``generation`` says which ones were not: others may have asked since.
+        """
+        credentials = self._made[1]
+        if not credentials.forget(credentials.generation if generation is None else generation):
             return False
-        dialler.renew()
         self.close()
         return True
 
@@ -162,30 +166,35 @@ class Connection:
 
     def _patiently(self, request: _Request, what: str) -> bytes:
         """Its answer, however often it takes: what is asked may be repeated, since it names what it makes."""
-        deadline, pause = time.monotonic() + _PATIENCE_SECONDS, _FIRST_PAUSE
+        begun, pause, asked = time.monotonic(), _FIRST_PAUSE, 0
         renewed = False
         while True:
             self._before()
+            headers, generation = self._made[1].headers()
+            asked += 1
             try:
-                return self._once(request, what)
+                return self._once(request, headers, what)
             except ApiError as no:
-                if not _passes(no) or time.monotonic() + max(pause, no.after) > deadline:
+                wait = max(pause, no.after)
+                if not _passes(no):
                     raise
-                time.sleep(max(pause, no.after))
+                if time.monotonic() - begun + wait > _PATIENCE_SECONDS:
+                    raise _after(no, asked, time.monotonic() - begun) from no
+                time.sleep(wait)
             except _Away as away:
-                if not self._met or time.monotonic() + pause > deadline:
+                if not self._met or time.monotonic() - begun + pause > _PATIENCE_SECONDS:
                     raise away.told from away
                 time.sleep(pause)
             except Unreachable:
-                if renewed or not self.renew():
+                if renewed or not self.renew(generation):
                     raise
                 renewed = True
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _once(self, request: _Request, what: str) -> bytes:
+    def _once(self, request: _Request, headers: _Headers, what: str) -> bytes:
         try:
             with self._free() as kept:
-                answer = self._exchange(kept, request)
+                answer = self._exchange(kept, request, headers)
                 content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise _Away(self._lost(error)) from error
@@ -194,9 +203,13 @@ class Connection:
             raise troubles.declined(answer.status, content, what, dict(answer.headers))
         return content
 
-    def _exchange(self, kept: _Kept, request: _Request) -> http.client.HTTPResponse:
-        headers = {**request.headers, **self._made[1].header()}
-        kept.request(request.method, request.path, request.content, headers)
+    def _exchange(self, kept: _Kept, request: _Request, headers: _Headers) -> http.client.HTTPResponse:
+        kept.putrequest(request.method, request.path, skip_accept_encoding=True)
+        if request.content is not None:
+            kept.putheader("Content-Length", str(len(request.content)))
+        for name, value in (*request.headers.items(), *headers):
+            kept.putheader(name, value.encode())
+        kept.endheaders(request.content)
         return kept.getresponse()
 
     def _lost(self, error: BaseException) -> Unreachable:
@@ -255,6 +268,12 @@ class _Kept(http.client.HTTPConnection):
         with suppress(OSError, ValueError):
             return self.sock is None or bool(select.select([self.sock], [], [], 0)[0])
         return True
+
+
+def _after(no: ApiError, asked: int, seconds: float) -> ApiError:
+    """The same, with how long it has been so."""
+    waits = f", which asks to wait for another {no.after:.0f} s" if no.after > _LONGEST_PAUSE else ""
+    return replace(no, summary=f"{no.summary} (asked {asked} times in {seconds:.0f} s{waits})")
 
 
 def _passes(no: ApiError) -> bool:

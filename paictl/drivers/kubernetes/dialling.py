@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
+import threading
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from paictl.drivers.kubernetes.credentials import Credentials
 from paictl.drivers.kubernetes.kubeconfig import Cluster
+from paictl.drivers.kubernetes.proxies import proxy_for
 from paictl.errors import Unreachable
 
 __all__ = ["Dialler"]
@@ -24,13 +25,16 @@ class Dialler:
     def __init__(self, cluster: Cluster, credentials: Credentials) -> None:
         self.cluster = cluster
         self._credentials = credentials
+        self._lock = threading.Lock()
         self._parts = urlsplit(cluster.server)
         if self._parts.scheme not in {"http", "https"} or not self._parts.hostname:
             raise Unreachable(
                 f"the server of {cluster.context} is {cluster.server!r}, which is no address",
                 help="`kubectl config view` shows what is configured.",
             )
+        self._proxy = _known(cluster, cluster.proxy or proxy_for(self._parts))
         self._tls: ssl.SSLContext | None = None
+        self._generation = 0
 
     @property
     def host(self) -> str:
@@ -45,42 +49,45 @@ class Dialler:
     def open(self, seconds: float) -> socket.socket:
         """A new connection whose reads and writes wait for so long; raises ``OSError``."""
         host, port = str(self._parts.hostname), self._parts.port or (443 if self._parts.scheme == "https" else 80)
-        proxy = self._proxy(host)
-        if proxy:
-            parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-            stream = socket.create_connection((str(parts.hostname), parts.port or 80), _CONNECT_SECONDS)
-        else:
-            stream = socket.create_connection((host, port), _CONNECT_SECONDS)
+        proxy = self._proxy
+        place = (str(proxy.hostname), proxy.port or 80) if proxy else (host, port)
+        stream = socket.create_connection(place, _CONNECT_SECONDS)
         try:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if proxy:
-                _through(stream, parts, host, port)
+                _through(stream, proxy, host, port)
             if self._parts.scheme == "https":
-                if self._tls is None:
-                    self._tls = self._credentials.trusting()
-                stream = self._tls.wrap_socket(stream, server_hostname=self.cluster.server_name or host)
+                stream = self._trusting().wrap_socket(stream, server_hostname=self.cluster.server_name or host)
             stream.settimeout(seconds)
         except BaseException:
             stream.close()
             raise
         return stream
 
-    def renew(self) -> None:
-        """Have the user's certificate looked for again at the next connection."""
-        self._tls = None
+    def _trusting(self) -> ssl.SSLContext:
+        """Made anew when the user's certificate is another one: a plugin's lasts for minutes."""
+        with self._lock:
+            if self._tls is None or self._generation != self._credentials.generation:
+                self._tls = self._credentials.trusting()
+                self._generation = self._credentials.generation
+            return self._tls
 
-    def _proxy(self, host: str) -> str:
-        if self.cluster.proxy:
-            return self.cluster.proxy
-        proxies = getproxies_environment()
-        if proxy_bypass(host):
-            return ""
-        return proxies.get(self._parts.scheme, "")
+
+def _known(cluster: Cluster, proxy: str) -> SplitResult | None:
+    """The proxy, where there is one; raises ``Unreachable`` for a kind that is not spoken here."""
+    if not proxy:
+        return None
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise Unreachable(
+            f"the way to {cluster.context} leads through {parts.scheme}://{parts.hostname or ''}, a kind of proxy that paictl "
+            "does not speak",
+            help="Name one of the kind http: `proxy-url` of the kubeconfig, HTTPS_PROXY. What goes through it is encrypted all the same.",
+        )
+    return parts
 
 
 def _through(stream: socket.socket, proxy: SplitResult, host: str, port: int) -> None:
-    if proxy.scheme != "http":
-        raise OSError(f"a proxy of the kind {proxy.scheme} is not known; http is")
     named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     head = f"CONNECT {named} HTTP/1.1\r\nHost: {named}\r\n"
     if proxy.username:

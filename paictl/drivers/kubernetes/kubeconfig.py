@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from paictl.errors import Unreachable
 
@@ -18,6 +18,7 @@ __all__ = ["Cluster", "ExecPlugin", "User", "find"]
 
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _VIEW = "`kubectl config view` shows what is configured."
+_EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,23 @@ class ExecPlugin:
     environment: Mapping[str, str]
     version: str
     hint: str
+    mode: str
     cluster_info: bool
     folder: str
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """As whom: what is empty is not used. ``token_file`` is read anew whenever it is needed, since it is renewed there."""
+    """As whom: what is empty is not used. ``token_file`` is read anew whenever it is needed, since it is renewed there.
+
+    ``acting`` are the headers that say for whom else this user asks (impersonation).
+    """
 
     token: str = field(default="", repr=False)
     token_file: str = ""
+    name: str = ""
+    password: str = field(default="", repr=False)
+    acting: tuple[tuple[str, str], ...] = ()
     certificate: bytes = field(default=b"", repr=False)
     key: bytes = field(default=b"", repr=False)
     plugin: ExecPlugin | None = None
@@ -46,7 +54,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where the API server is and how it is known. ``context`` is told to people; ``namespace`` is the context's own."""
+    """Where the API server is and how it is known. ``context`` is told to people; ``namespace`` is the context's own.
+
+    ``extension`` is what the file has for programs that hand out credentials.
+    """
 
     context: str
     server: str
@@ -56,6 +67,7 @@ class Cluster:
     unverified: bool = False
     proxy: str = ""
     namespace: str = ""
+    extension: object = None
 
 
 def find(context: str | None, environment: Mapping[str, str] | None = None) -> Cluster:
@@ -92,7 +104,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise Unreachable(f"{path} can't be read: {error.strerror}", help="It has to be readable for you.") from error
     try:
-        found = json.loads(text) if text.lstrip().startswith("{") else _yaml(text)
+        found = json.loads(text) if text.lstrip().startswith("{") else _yaml(text) or {}
     except Exception as error:
         raise Unreachable(f"{path} is no kubeconfig: it is not YAML", help=_VIEW) from error
     if not isinstance(found, dict):
@@ -101,9 +113,9 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _yaml(text: str) -> Any:
-    from ruamel.yaml import YAML
+    import yaml
 
-    return YAML(typ="safe", pure=False).load(io.StringIO(text))
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both make plain values only
 
 
 @dataclass(frozen=True)
@@ -122,21 +134,28 @@ class _Merged:
             )
         _, chosen = self._entry("context", name)
         place, cluster = self._entry("cluster", str(chosen.get("cluster", "")))
+        unverified = bool(cluster.get("insecure-skip-tls-verify"))
+        if unverified and (cluster.get("certificate-authority") or cluster.get("certificate-authority-data")):
+            raise Unreachable(
+                f"the kubeconfig names an authority for {name}, and wants its certificate not to be verified",
+                help="Take one of the two out: `insecure-skip-tls-verify` is the one that should go.",
+            )
         return Cluster(
             context=name,
             server=str(cluster.get("server", "")).rstrip("/"),
             user=self._user(str(chosen.get("user", ""))),
             authority=_content(cluster, "certificate-authority", place),
             server_name=str(cluster.get("tls-server-name", "")),
-            unverified=bool(cluster.get("insecure-skip-tls-verify")),
+            unverified=unverified,
             proxy=str(cluster.get("proxy-url", "")),
             namespace=str(chosen.get("namespace", "")),
+            extension=_extension(cluster),
         )
 
     def _entry(self, kind: str, name: str) -> tuple[Path, Mapping[str, Any]]:
         for path, file in self.files:
             for one in file.get(f"{kind}s") or ():
-                if one.get("name") == name:
+                if str(one.get("name")) == name:
                     return path, one.get(kind) or {}
         known = sorted(str(one.get("name")) for _, file in self.files for one in file.get(f"{kind}s") or ())
         raise Unreachable(
@@ -156,19 +175,55 @@ class _Merged:
         return User(
             token=str(user.get("token", "")),
             token_file=_beside(path, str(user.get("tokenFile", ""))),
+            name=str(user.get("username", "")),
+            password=str(user.get("password", "")),
+            acting=_acting(name, user),
             certificate=_content(user, "client-certificate", path),
             key=_content(user, "client-key", path),
             plugin=_plugin(plugin, path) if plugin else None,
         )
 
 
+def _acting(name: str, user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """For whom else this user asks; the API server decides whether it may."""
+    told = list(_impersonation(user))
+    if told and told[0][0] != "Impersonate-User":
+        raise Unreachable(
+            f"the user {name!r} of the kubeconfig acts in groups of others, and as nobody", help="Name one with `as`."
+        )
+    return tuple(told)
+
+
+def _impersonation(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if user.get("as"):
+        yield "Impersonate-User", str(user["as"])
+    if user.get("as-uid"):
+        yield "Impersonate-Uid", str(user["as-uid"])
+    yield from (("Impersonate-Group", str(group)) for group in user.get("as-groups") or ())
+    for key, values in (user.get("as-user-extra") or {}).items():
+        yield from ((f"Impersonate-Extra-{quote(str(key), safe='')}", str(value)) for value in values)
+
+
+def _extension(cluster: Mapping[str, Any]) -> object:
+    known = {str(one.get("name")): one.get("extension") for one in cluster.get("extensions") or ()}
+    return known.get("client.authentication.k8s.io/exec")
+
+
 def _plugin(entry: Mapping[str, Any], path: Path) -> ExecPlugin:
+    version = str(entry.get("apiVersion", ""))
+    if version not in _EXEC_VERSIONS or not entry.get("command"):
+        raise Unreachable(
+            f"{path} has a program for credentials that can't be asked: "
+            + (f"its apiVersion is {version or 'missing'}" if entry.get("command") else "its command is missing"),
+            help=f"Known are {' and '.join(_EXEC_VERSIONS)}: write the kubeconfig anew with the cloud's own tool.",
+        )
     return ExecPlugin(
         command=str(entry["command"]),
         arguments=tuple(str(one) for one in entry.get("args") or ()),
-        environment={str(one["name"]): str(one["value"]) for one in entry.get("env") or ()},
-        version=str(entry.get("apiVersion", "client.authentication.k8s.io/v1")),
-        hint=str(entry.get("installHint", "")),
+        environment={str(one.get("name")): str(one.get("value") or "") for one in entry.get("env") or ()},
+        version=version,
+        hint=str(entry.get("installHint") or "").strip(),
+        mode=str(entry.get("interactiveMode") or "IfAvailable"),
         cluster_info=bool(entry.get("provideClusterInfo")),
         folder=str(path.parent),
     )
@@ -179,7 +234,8 @@ def _content(entry: Mapping[str, Any], key: str, path: Path) -> bytes:
     data = entry.get(f"{key}-data")
     try:
         if data:
-            return base64.b64decode(str(data), validate=True)
+            # It may be folded over several lines.
+            return base64.b64decode("".join(str(data).split()), validate=True)
         return Path(_beside(path, str(entry[key]))).read_bytes() if entry.get(key) else b""
     except (OSError, binascii.Error) as error:
         raise Unreachable(f"{key} of {path} can't be read: {error}", help=_VIEW) from error
