@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.kubernetes.asking import asking
 from tests.kubernetes.home import KubernetesHome
 from tests.kubernetes.lease import Lease
 from tests.kubernetes.runtime_image import Workshop
@@ -38,6 +39,20 @@ def home(node_cluster: Lease, workshop: Workshop, tmp_path_factory: pytest.TempP
 class TestTheQuickstartOnKubernetes(Life):
     # The one it had goes, too.
     following: ClassVar[list[str]] = ["configmap/agent-HASH", "configmap/agent-HASH", "service/agent"]
+
+    @pytest.mark.promise(11)
+    def test_nobody_who_asks_notices_that_a_model_server_is_replaced(self, home: KubernetesHome) -> None:
+        before = home.running()
+        home.edit("      task: chat\n", "      task: chat\n      threads: 3\n")
+        assert home.steps() == ["configmap/model-chat-HASH", "configmap/model-chat-HASH", "service/model-chat"]
+        with asking(home) as asked:
+            home.run("apply", "--yes")
+        assert asked.failed == {}
+        assert asked.answered["the agent"] > 0
+        assert asked.answered["the server, each time anew"] > 0
+        after = home.running()
+        assert {name for name in after if after[name] != before[name]} == {"model-chat"}
+        assert home.steps() == []
 
     @pytest.mark.promise(24)
     def test_verify_names_what_an_agent_reaches_that_somebody_opened(self, home: KubernetesHome) -> None:
