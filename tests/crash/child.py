@@ -1,9 +1,9 @@
 """The process that dies: a fork server that imports the engine once, and forks a real process for each run.
 
-Reads one JSON line a run: ``{"folder", "agent", "verb", "desired", "data", "kill", "trace", "die"}``; answers ``{"status",
-"error"}``. With an ``agent`` it is one on the Docker engine of the environment, without it is the fake world's. ``kill`` is the
-point, what it is about, and the how-manieth time (with the point ``any``, of all); ``data``: it goes, too; ``status`` is negative
-for a signal.
+Reads one JSON line a run: ``{"folder", "agent", "namespace", "verb", "desired", "data", "kill", "trace", "die"}``; answers
+``{"status", "error"}``. With an ``agent`` it is one on the Docker engine of the environment, with a ``namespace`` besides one in
+the cluster of ``KUBECONFIG``, without it is the fake world's. ``kill`` is the point, what it is about, and the how-manieth time
+(with the point ``any``, of all); ``data``: it goes, too; ``status`` is negative for a signal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 from paictl.drivers.docker.driver import DockerDriver
 from paictl.drivers.fake import Faults
+from paictl.drivers.kubernetes.connection import Connection
+from paictl.drivers.kubernetes.driver import KubernetesDriver
 from paictl.engine.codec import resource_from_json
 from paictl.engine.driver import Scope
 from paictl.engine.intent import Desired, Options
@@ -59,7 +61,7 @@ def _reconciler(order: dict[str, Any], on_point: OnPoint) -> Reconciler:
         return Bench(folder, faults=Faults(die=set(order["die"])), on_point=on_point).reconciler()
     return Reconciler(
         scope=Scope(order["agent"], "here"),
-        driver=DockerDriver(),
+        driver=KubernetesDriver(Connection(), order["namespace"]) if order["namespace"] else DockerDriver(),
         state_dir=folder / "state",
         secrets=no_secrets,
         who="alice",

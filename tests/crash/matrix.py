@@ -113,11 +113,16 @@ class Server:
         trace: Path | None = None,
         die: Sequence[str] = (),
         agent: str = "",
+        namespace: str = "",
     ) -> int:
-        """One run to its end, or to its death; a clean failure is no part of the matrix. ``agent``: on a Docker engine."""
+        """One run to its end, or to its death; a clean failure is no part of the matrix.
+
+        ``agent``: on a Docker engine, with a ``namespace`` in a cluster.
+        """
         order = {
             "folder": str(folder),
             "agent": agent,
+            "namespace": namespace,
             "verb": verb,
             "data": not agent,
             "desired": [resource_to_json(one) for one in desired],
