@@ -94,12 +94,15 @@ def _clusters() -> Iterator[list[str]]:
 
 
 PERSON = (
-    Lane("unit", _pytest("not slow and not real and not heavy and not docker and not kubernetes", "-n", "2")),
-    Lane("slow", _pytest("slow and not real and not heavy and not docker and not kubernetes", "-n", "2")),
-    Lane("real", _pytest("real and not heavy and not docker and not kubernetes"), _lacks_sandbox),
+    Lane(
+        "unit",
+        _pytest("not slow and not real and not heavy and not docker and not kubernetes and not hosts", "-n", "2"),
+    ),
+    Lane("slow", _pytest("slow and not real and not heavy and not docker and not kubernetes and not hosts", "-n", "2")),
+    Lane("real", _pytest("real and not heavy and not docker and not kubernetes and not hosts"), _lacks_sandbox),
 )
 HEAVY = (
-    Lane("heavy", _pytest("heavy and not docker and not kubernetes", "-n", "2"), _lacks_sandbox),
+    Lane("heavy", _pytest("heavy and not docker and not kubernetes and not hosts", "-n", "2"), _lacks_sandbox),
     # A file at a time: what stands for one is made once.
     Lane("docker", _pytest("docker", "-n", "2", "--dist", "loadfile"), _lacks_engine, _engine),
     Lane("newer", (sys.executable, "-m", "tests.docker.newer"), newer.lacking),
