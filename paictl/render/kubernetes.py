@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from paictl.blueprint.types import Blueprint
 from paictl.render.arrows import Outside, destinations
 from paictl.render.containers import ROOT, UID, ModelFolder, digest, image_files, listing, model_folders, models_of
 from paictl.render.environment import environment
-from paictl.render.workloads import MEBIBYTE, runtime_image, service_map, weights_map, workload
+from paictl.render.workloads import MEBIBYTE, quantity, runtime_image, service_map, weights_map, workload
 
 if TYPE_CHECKING:
     import jinja2
@@ -174,7 +173,7 @@ def _claims(blueprint: Blueprint, fetched: tuple[ModelFolder, ...]) -> Iterator[
             name=folder.name,
             component=folder.name,
             # A tenth more than the files: file systems keep some of what they are given.
-            storage=f"{ceil(folder.space * 1.1 / MEBIBYTE) + 16}Mi",
+            storage=quantity(folder.space * 1.1 + 16 * MEBIBYTE),
             holds_data=False,
             storage_class=cluster.shared_storage_class if shared else cluster.storage_class,
             shared=shared,

@@ -15,11 +15,11 @@ from paictl.render.containers import ROOT, UID, ModelFolder, digest, image, list
 from paictl.render.wiring import by_names, configuration
 
 __all__ = [
-    "FETCH_SECONDS",
     "MEBIBYTE",
     "Map",
     "Probe",
     "Workload",
+    "quantity",
     "runtime_image",
     "service_map",
     "weights_map",
@@ -28,9 +28,8 @@ __all__ = [
 
 MEBIBYTE = 1 << 20
 
-FETCH_SECONDS = 3600
-"""A first start may have to wait so long for its model files."""
-
+# A first start may have to wait so long for its model files.
+_FETCH_SECONDS = 3600
 _DEFAULT_MEMORY = 1024 * MEBIBYTE
 # How often a start is looked at, and what a command that asks costs more than a request.
 _START_SECONDS, _COMMAND_SECONDS = 2, 10
@@ -134,7 +133,7 @@ class Workload:
 
     @property
     def memory(self) -> str:
-        return f"{ceil((self.service.limits.memory or _DEFAULT_MEMORY) / MEBIBYTE)}Mi"
+        return quantity(self.service.limits.memory or _DEFAULT_MEMORY)
 
     @property
     def asked(self) -> str:
@@ -159,7 +158,7 @@ class Workload:
 
     @property
     def deadline(self) -> int:
-        return ceil(self.service.health.timeout_seconds) + (FETCH_SECONDS if self.folders else 60)
+        return ceil(self.service.health.timeout_seconds) + (_FETCH_SECONDS if self.folders else 60)
 
     @property
     def together(self) -> bool:
@@ -183,6 +182,14 @@ class Workload:
             for one in (*self.cluster.tolerations, *cards)
         )
         return [{key: value for key, value in one.items() if value} for one in every]
+
+
+def quantity(size: float) -> str:
+    """Bytes as the API server writes them, so that nothing seems to differ afterwards; rounded up to whole mebibytes."""
+    number, units = ceil(size / MEBIBYTE), ["Mi", "Gi", "Ti"]
+    while number % 1024 == 0 and len(units) > 1:
+        number, units = number // 1024, units[1:]
+    return f"{number}{units[0]}"
 
 
 def workload(blueprint: Blueprint, service: Service) -> Workload:
