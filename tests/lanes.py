@@ -1,7 +1,7 @@
 """Runs the test lanes, one line each at the end: ran with counts, or skipped with the reason and what would enable it.
 
-``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes and the one on a Docker engine, and runs the others
-only when they have not passed at this very commit; ``kubernetes`` is the one on a Kubernetes cluster.
+``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes, those on a Docker engine and the one on a Kubernetes
+cluster, and runs the others only when they have not passed at this very commit; ``kubernetes`` is that one alone.
 With ``CI=true`` a lane that can't run is a failure.
 """
 
@@ -73,8 +73,9 @@ def _engine() -> Iterator[list[str]]:
 
 
 def _lacks_cluster() -> str:
-    """The same for a cluster, whose servers are built first: that takes minutes, once."""
+    """The same for a cluster, whose servers are built first: that takes minutes, once. Its stories' images need an engine."""
     leases.install()
+    engine.install()
     if reason := leases.unable():
         return reason
     if not leases.given():
@@ -101,15 +102,15 @@ PERSON = (
     Lane("slow", _pytest("slow and not real and not heavy and not docker and not kubernetes and not hosts", "-n", "2")),
     Lane("real", _pytest("real and not heavy and not docker and not kubernetes and not hosts"), _lacks_sandbox),
 )
+KUBERNETES = (Lane("kubernetes", _pytest("kubernetes", "-n", "2", "--dist", "loadfile"), _lacks_cluster, _clusters),)
 HEAVY = (
     Lane("heavy", _pytest("heavy and not docker and not kubernetes and not hosts", "-n", "2"), _lacks_sandbox),
     # A file at a time: what stands for one is made once.
     Lane("docker", _pytest("docker", "-n", "2", "--dist", "loadfile"), _lacks_engine, _engine),
     Lane("newer", (sys.executable, "-m", "tests.docker.newer"), newer.lacking),
+    *KUBERNETES,
     Lane("bench", (sys.executable, "-m", "bench", "--check")),
 )
-# By hand, with `make test-kubernetes`: the driver that needs it is not there yet.
-KUBERNETES = (Lane("kubernetes", _pytest("kubernetes", "-n", "2"), _lacks_cluster, _clusters),)
 
 
 def person() -> int:

@@ -1,7 +1,7 @@
 """Which Docker engine the tests use: the one that is given, else one of their own, started by the first user and ended by the last.
 
-``python -m tests.docker.engine start|stop|status`` does by hand what the fixture and the lane do. Never stops or clears an engine
-that it did not start.
+``python -m tests.docker.engine start|stop|status`` does by hand what the fixture and the lane do; ``watch`` ends the engine of users
+that were killed. Never stops or clears an engine that it did not start.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ def lease() -> Lease:
         if _only_user(users):
             if engine and not (engine.running and _kept(directory).exists()):
                 _begin(engine)
+                _have_watched(engine)
             _before(directory).write_text(json.dumps(sorted(_things(host))), encoding="ascii")
         elif engine and not engine.running:
             engine.start()  # it crashed under its other users
@@ -200,6 +201,14 @@ def _begin(engine: Engine) -> None:
     for image in sorted(ours, key=lambda image: -int(image["Created"]))[_KEPT_IMAGES:]:
         client.remove_image(image["Id"], force=True)
     client.close()
+
+
+def _have_watched(engine: Engine) -> None:
+    """Whoever is killed can't end it: a process that only waits does."""
+    command = ["setsid", "--fork", sys.executable, "-m", "tests.docker.engine", "watch"]
+    where = Path(__file__).parents[2]
+    with engine.log.open("ab") as log:
+        subprocess.run(command, cwd=where, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
 
 
 def _things(host: str) -> list[str]:
@@ -266,6 +275,19 @@ def _stop() -> int:
     return 0
 
 
+def _watch() -> int:
+    """Wait until nobody uses it any more; the last that closes its lease ends it, and so does this when there was none."""
+    engine = own()
+    while engine.running and not _kept(engine.directory).exists():
+        with (engine.directory / "users.lock").open("a", encoding="ascii") as users:
+            fcntl.flock(users, fcntl.LOCK_EX)
+        # Let go before it is asked for in order: another user may have come meanwhile.
+        with _alone(engine.directory), (engine.directory / "users.lock").open("a", encoding="ascii") as users:
+            if _only_user(users) and not _kept(engine.directory).exists():
+                engine.stop()
+    return 0
+
+
 def _status() -> int:
     engine = own()
     print(given() or (f"{engine.host}, our own" if engine.running else lacking() or "none runs; one can be started"))
@@ -273,6 +295,6 @@ def _status() -> int:
 
 
 if __name__ == "__main__":
-    verbs = {"start": _start, "stop": _stop, "status": _status}
+    verbs = {"start": _start, "stop": _stop, "status": _status, "watch": _watch}
     verb = verbs.get(" ".join(sys.argv[1:]))
     sys.exit(verb() if verb else f"usage: python -m tests.docker.engine {'|'.join(verbs)}")

@@ -77,7 +77,7 @@ class Asked:
 def asking(home: KubernetesHome) -> Iterator[Asked]:
     """Both ask while the block runs, and were answered at least once before it begins and after it has ended."""
     asked, enough, key = Asked(), threading.Event(), home.run("open", "--token").stdout.strip()
-    with home.reached() as url, _within(home, asked):
+    with home.gateway() as url, _within(home, asked):
         person = threading.Thread(target=_person, args=(url, key, home.agent, asked, enough))
         person.start()
         try:

@@ -52,7 +52,7 @@ class KubernetesHome(Home):
         return sorted(_HASH.sub("-HASH", address) for address in super().steps())
 
     @contextmanager
-    def reached(self) -> Iterator[str]:
+    def gateway(self) -> Iterator[str]:
         with forwarded(self.access, self.agent, "service/gateway") as url:
             yield url
 

@@ -83,7 +83,7 @@ class Home:
         return f"http://127.0.0.1:{self.port}"
 
     @contextmanager
-    def reached(self) -> Iterator[str]:
+    def gateway(self) -> Iterator[str]:
         """The gateway's address, for as long as the block runs."""
         yield self.json("open")["url"]
 

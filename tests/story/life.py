@@ -44,7 +44,7 @@ class Life:
     def test_the_agent_is_an_openai_model_to_every_client(self, home: Home) -> None:
         key = home.run("open", "--token").stdout.strip()
         headers = {"Authorization": f"Bearer {key}"}
-        with home.reached() as url, httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+        with home.gateway() as url, httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
             assert [model["id"] for model in client.get("/v1/models").json()["data"]] == [home.agent]
             asked = {"model": home.agent, "messages": [{"role": "user", "content": "Say hello."}]}
             answer = client.post("/v1/chat/completions", json=asked, timeout=120).json()
