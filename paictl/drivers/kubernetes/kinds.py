@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["CONFIG_MAP", "KINDS", "LEASE", "POD", "SECRET", "Kind", "kind_of", "namespace_path"]
+__all__ = ["CONFIG_MAP", "KINDS", "LEASE", "POD", "SECRET", "Kind", "fixed_in", "kind_of", "namespace_path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,12 @@ KINDS: Mapping[str, Kind] = {
 def kind_of(spec: Mapping[str, object]) -> Kind:
     """The kind of a resource, by its spec; raises ``KeyError`` for one that a newer paictl made."""
     return KINDS[str(spec["kind"])]
+
+
+def fixed_in(document: Mapping[str, object]) -> frozenset[str]:
+    """The fields of this document that nobody can change once it stands; the kind itself is one, where two share a word."""
+    known = KINDS[str(document["kind"])].fixed | {"kind"}
+    return known | {"immutable", "data", "binaryData"} if document.get("immutable") else known
 
 
 def namespace_path(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service, Weights
 from paictl.drivers.kubernetes.documents import parse, spec_of
-from paictl.drivers.kubernetes.kinds import KINDS
+from paictl.drivers.kubernetes.kinds import KINDS, fixed_in
 from paictl.drivers.kubernetes.naming import DRIVER
 from paictl.engine.model import Address, DataEffect, Probe, Resource
 from paictl.errors import Span
@@ -82,7 +82,7 @@ class _Graph:
         spec = spec_of(self.blueprint.agent, document)
         if kind.word == "service" and service is not None:
             _restarted_with(spec, self.blueprint.secrets_of(service))
-        more: dict[str, Any] = {"replace_on": kind.fixed | {"kind"}, "origin": self._origin(document, service)}
+        more: dict[str, Any] = {"replace_on": fixed_in(document), "origin": self._origin(document, service)}
         if kind.word == "service" and service is not None:
             more["probe"] = Probe(service.health.timeout_seconds + _PULL_SECONDS, service.health.stable_seconds)
             more["downtime"] = kind.kind == "StatefulSet" and not service.scale.several

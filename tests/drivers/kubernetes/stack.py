@@ -12,7 +12,7 @@ from typing import Any
 from paictl.drivers.kubernetes.connection import Connection
 from paictl.drivers.kubernetes.documents import spec_of
 from paictl.drivers.kubernetes.driver import KubernetesDriver
-from paictl.drivers.kubernetes.kinds import KINDS
+from paictl.drivers.kubernetes.kinds import KINDS, fixed_in
 from paictl.drivers.kubernetes.naming import AGENT, DRIVER
 from paictl.engine.driver import Scope
 from paictl.engine.model import Address, Probe, Resource
@@ -117,7 +117,7 @@ class Stack:
         document = {"apiVersion": known.api_version, "kind": kind, "metadata": {"name": name}, **content}
         spec = json.loads(json.dumps(spec_of(self.agent, document)))
         wanted = tuple(self.address(one) for one in needs)
-        return Resource(self.address(f"{known.word}/{name}"), spec, wanted, replace_on=known.fixed | {"kind"}, **more)
+        return Resource(self.address(f"{known.word}/{name}"), spec, wanted, replace_on=fixed_in(document), **more)
 
     def objects(self) -> list[Any]:
         """Everything of the namespace that bears the agent's label or name."""

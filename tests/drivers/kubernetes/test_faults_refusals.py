@@ -107,6 +107,23 @@ def test_what_can_not_be_changed_is_replaced_as_the_plan_says(stack: Stack, reco
     assert len(stack.access.get("replicasets", here)["items"]) == 1
 
 
+@pytest.mark.promise(2)
+def test_what_nobody_can_change_and_somebody_put_another_in_place_of_is_replaced(
+    stack: Stack, reconciler: Reconciling
+) -> None:
+    wanted = [stack.made("ConfigMap", "extra", {"immutable": True, "data": {"it": "1"}})]
+    reconciler().apply(wanting(wanted))
+    here = f"--namespace={stack.namespace}"
+    live = stack.access.get(here, "configmap/extra")
+    live["data"]["it"] = "2"
+    stack.access.kubectl("replace", "--force", "--filename=-", given=live)
+    (step,) = reconciler().plan(wanting(wanted)).steps
+    assert (step.action, step.cause) == ("replace", "data.it was changed by hand, which can't be done in place")
+    reconciler().apply(wanting(wanted))
+    assert stack.access.get(here, "configmap/extra")["data"] == {"it": "1"}
+    assert reconciler().plan(wanting(wanted)).empty
+
+
 @pytest.mark.promise(12)
 def test_a_volume_that_can_not_grow_or_shrink_is_told_and_stays(stack: Stack, reconciler: Reconciling) -> None:
     def wanted(size: str, mode: str = "ReadWriteOnce") -> list[Resource]:
