@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paictl.cli.flags import Call, option, verb_command
-from paictl.errors import UsageError
+from paictl.errors import PaictlError, UsageError
 
 if TYPE_CHECKING:
     from paictl.cli.session import Session
@@ -54,18 +54,23 @@ def _lines(session: Session, names: Sequence[str], *, tail: int, follow: bool) -
             for line in session.driver.logs(session.scope, name, tail=tail, follow=follow):
                 yield name, line
         return
-    lines: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+    lines: queue.SimpleQueue[tuple[str, str] | PaictlError | None] = queue.SimpleQueue()
 
     def read(name: str) -> None:
-        for line in session.driver.logs(session.scope, name, tail=tail, follow=True):
-            lines.put((name, line))
-        lines.put(None)
+        try:
+            for line in session.driver.logs(session.scope, name, tail=tail, follow=True):
+                lines.put((name, line))
+            lines.put(None)
+        except PaictlError as error:
+            lines.put(error)
 
     for name in names:
         threading.Thread(target=read, args=(name,), daemon=True).start()
     ended = 0
     while ended < len(names):
         item = lines.get()
+        if isinstance(item, PaictlError):
+            raise item
         if item is None:
             ended += 1
         else:
