@@ -49,11 +49,15 @@ def _names(session: Session, wanted: Sequence[str]) -> list[str]:
 
 def _lines(session: Session, names: Sequence[str], *, tail: int, follow: bool) -> Iterator[tuple[str, str]]:
     """The services' lines; when following several, in the order in which they come."""
-    if not follow or len(names) == 1:
-        for name in names:
-            for line in session.driver.logs(session.scope, name, tail=tail, follow=follow):
-                yield name, line
+    if follow and len(names) > 1:
+        yield from _together(session, names, tail)
         return
+    for name in names:
+        for line in session.driver.logs(session.scope, name, tail=tail, follow=follow):
+            yield name, line
+
+
+def _together(session: Session, names: Sequence[str], tail: int) -> Iterator[tuple[str, str]]:
     lines: queue.SimpleQueue[tuple[str, str] | PaictlError | None] = queue.SimpleQueue()
 
     def read(name: str) -> None:
