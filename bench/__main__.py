@@ -12,7 +12,9 @@ from pathlib import Path
 from bench.table import Lacking, Row, render
 
 # In the order of the design's table. Each has ``run() -> list[Row]``.
-MODULES = ("startup", "engine", "docker", "recall", "door")
+MODULES = ("startup", "engine", "docker", "kubernetes", "recall", "door")
+# Whose bar another lane holds, where what it takes stands anyway: a cluster with an agent on it takes minutes.
+_HELD_ELSEWHERE = {"kubernetes": "the kubernetes lane holds its bar, in tests/kubernetes/test_story_quickstart.py"}
 _KEPT = Path(__file__).parent.parent / "docs" / "performance.md"
 _BEGIN = "<!-- the last table of `make bench` -->\n"
 
@@ -20,7 +22,7 @@ _BEGIN = "<!-- the last table of `make bench` -->\n"
 def main() -> int:
     """Measure, print, and judge when asked to."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("modules", nargs="*", default=MODULES, help=f"which of: {', '.join(MODULES)}")
+    parser.add_argument("modules", nargs="*", help=f"which of: {', '.join(MODULES)}")
     parser.add_argument("--check", action="store_true", help="end with 1 when a bar is missed")
     parser.add_argument("--write", action="store_true", help="keep the table in docs/performance.md")
     asked = parser.parse_args()
@@ -28,7 +30,10 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     rows: list[Row] = []
     skipped: list[str] = []
-    for name in asked.modules:
+    for name in asked.modules or MODULES:
+        if asked.check and not asked.modules and name in _HELD_ELSEWHERE:
+            print(f"left out {name}: {_HELD_ELSEWHERE[name]}", file=sys.stderr)
+            continue
         print(f"measuring {name} …", file=sys.stderr, flush=True)
         try:
             rows += importlib.import_module(f"bench.{name}").run()

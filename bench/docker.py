@@ -12,13 +12,13 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 
+from bench.process import Command, Cost, in_turns
 from bench.table import Lacking, Row
 from tests.docker import engine
 from tests.docker.calls import counted
@@ -88,34 +88,11 @@ def _rows(api: docker.APIClient, host: str, ours: Path, composed: Path) -> list[
 _LISTS = ("GET /containers/json", "GET /networks", "GET /volumes", "GET /images/json")
 
 
-@dataclass(frozen=True)
-class _Cost:
-    """Of the process and its children, in seconds: the least of several runs, since what else the machine does only adds."""
-
-    cpu: float
-    wall: float
-
-
-def _measured(home: Home, folder: Path, command: Sequence[str]) -> tuple[_Cost, _Cost]:
-    """Both in turns, so that both have the same machine."""
-    runs: tuple[list[tuple[float, float]], list[tuple[float, float]]] = [], []
-    for _ in range(_RUNS):
-        runs[0].append(_timed([PAICTL, "plan"], home.manifest.parent, home.surroundings()))
-        runs[1].append(_timed([*command, "up", "--detach"], folder, os.environ))
-    plans, ups = (_Cost(*map(min, zip(*each, strict=True))) for each in runs)
-    return plans, ups
-
-
-def _timed(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[float, float]:
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, time.monotonic() - begun
+def _measured(home: Home, folder: Path, command: Sequence[str]) -> tuple[Cost, Cost]:
+    plans = Command((PAICTL, "plan"), home.manifest.parent, home.surroundings())
+    ups = Command((*command, "up", "--detach"), folder, os.environ)
+    first, second = in_turns(plans, ups, runs=_RUNS)
+    return first, second
 
 
 @contextmanager
