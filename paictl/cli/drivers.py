@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["driver_of", "rendered"]
 
 _NAMES: tuple[str, ...] = get_args(DriverName)
-_RENDERS_SOFTWARE_OF_OTHERS = frozenset({"docker"})
+_RENDERS_SOFTWARE_OF_OTHERS = frozenset({"docker", "kubernetes"})
 
 
 def driver_of(
