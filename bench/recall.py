@@ -18,7 +18,7 @@ from bench.table import Row, render
 from paictl.manifest.models import Space
 from paictl.runtime.gateway.memory import records
 from paictl.runtime.gateway.memory.port import Embedding, NewRecord, Scope
-from paictl.runtime.gateway.memory.service import Memory
+from paictl.runtime.gateway.memory.service import Memory, in_file
 from paictl.runtime.gateway.memory.vectors import SqliteVectors
 
 __all__ = ["run"]
@@ -49,7 +49,8 @@ async def _measure(path: Path) -> list[tuple[float, float]]:
         return [question for _ in texts]
 
     spaces = {f"space-{index}": Space() for index in range(_SPACES)}
-    memory = Memory(path, spaces, Embedding(embed, "bench", _DIMENSION))
+    kept = in_file(path)
+    memory = Memory(kept, spaces, Embedding(embed, "bench", _DIMENSION))
     await memory.open()
     await _fill(memory, numbers)
     took = []
@@ -70,7 +71,7 @@ async def _fill(memory: Memory, numbers: random.Random) -> None:
     assert present is not None
     assert isinstance(present.index, SqliteVectors)
     for start in range(0, _MEMORIES, _BATCH):
-        await memory._database.run(_add_batch, present.index, range(start, start + _BATCH), numbers)
+        await present.index._database.run(_add_batch, present.index, range(start, start + _BATCH), numbers)
     await memory._indexing.catch_up()
 
 

@@ -18,14 +18,18 @@ _STARTS_WITHIN_SECONDS = 60.0
 
 def agent(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> Service:
     """The agent's service."""
+    shared = manifest.agent.spec.state.engine == "postgres"
     return Service(
         name="agent",
         role="agent",
         module="paictl.runtime.agent",
         config=ConfigFile("config/agent/agent.json", _configuration(manifest, routes)),
-        volumes=(Volume("agent", "data/agent", origin=manifest.origins.find(("spec", "orchestration"))),),
+        volumes=()
+        if shared
+        else (Volume("agent", "data/agent", origin=manifest.origins.find(("spec", "orchestration"))),),
         secrets=("agent-token", "checkpoint-key"),
-        reaches=("gateway/inner",),
+        # What it has begun is written down through the gateway, too: the room keeps its one door.
+        reaches=("gateway/inner", *(["gateway/state"] if shared else [])),
         room=True,
         health=HealthCheck(
             endpoint=None,
@@ -59,6 +63,7 @@ def _configuration(manifest: Manifest, routes: Mapping[str, Mapping[str, object]
         "agent": manifest.agent.metadata.name,
         "owner": manifest.agent.metadata.owner,
         "gateway": "endpoint://gateway/inner",
+        **({"state": "endpoint://gateway/state"} if spec.state.engine == "postgres" else {}),
         **behaviour,
         # Not what else is said of the spaces: how long they keep what is the gateway's business, and no reason to start again.
         "space": next((name for name, space in spec.memory.spaces.items() if space.retain != "session"), "long-term"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paictl.blueprint import agent, gateway, models, orchestration, stores, vpn
+from paictl.blueprint import agent, clusters, gateway, models, orchestration, stores, vpn
 from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.scaling import scaled
 from paictl.blueprint.secrets import secret_files
@@ -44,12 +44,11 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
     )
     engines = orchestration.servers(manifest, resolved.images)
     routes = models.routes(manifest, resolved.models)
-    store = stores.store(manifest, resolved.images)
-    door = orchestration.behind(gateway.gateway(manifest, routes, store), engines)
+    kept = stores.servers(manifest, resolved.images)
+    door = orchestration.behind(gateway.gateway(manifest, routes, kept), engines)
     room = agent.agent(manifest, routes)
     private = vpn.server(manifest, resolved.images, containers=resolved.containers)
-    last = (door, room, *([private] if private else []))
-    services = scaled(manifest, (*servers, *([store] if store else []), *engines, *last))
+    services = scaled(manifest, (*servers, *kept, *engines, door, room, *([private] if private else [])))
     return Blueprint(
         agent=manifest.agent.metadata.name,
         owner=manifest.agent.metadata.owner,
@@ -64,6 +63,7 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
             Host(name, host.address, host.user or "", host.port) for name, host in manifest.target_spec.hosts.items()
         ),
         namespace=manifest.target_spec.namespace or "",
+        cluster=clusters.cluster(manifest),
         vpn=vpn.entrance(manifest),
         base=pinned_reference(manifest, resolved.images, "base"),
         origin=manifest.origins.find(("metadata", "name")),

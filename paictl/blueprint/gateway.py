@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from paictl.blueprint import stores, vpn
+from paictl.blueprint import clusters, stores, vpn
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Service, Volume
 from paictl.hosts import bracketed
 from paictl.manifest.load import Manifest
@@ -15,19 +15,22 @@ from paictl.manifest.load import Manifest
 __all__ = ["gateway"]
 
 _INNER_PORT = 8701
+_STATE_PORT = 8702
+# Every replica signs as the same agent, so its keys are given to each; with files, the one gateway makes and keeps them.
+_IDENTITY = ("identity-key", "identity-next-key")
 _PORTS = {"https": 443, "postgresql": 5432, "postgres": 5432}
 
 
-def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]], store: Service | None = None) -> Service:
-    """The gateway's service; ``routes`` are the models it leads to, ``store`` keeps its vectors when it is one of ours."""
+def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]], kept: Sequence[Service] = ()) -> Service:
+    """The gateway's service; ``routes`` are the models it leads to, ``kept`` the servers of ours that keep something for it."""
     spec = manifest.agent.spec
     endpoints = {name: str(route["endpoint"]) for name, route in routes.items()}
     ours = tuple(f"model-{name}/http" for name, endpoint in endpoints.items() if endpoint.startswith("endpoint://"))
     outside = {_place(endpoint) for endpoint in endpoints.values() if not endpoint.startswith("endpoint://")}
-    vectors = stores.route(manifest)
-    if vectors and store is None:
-        outside.add(_place(str(vectors["endpoint"])))
-    secrets = sorted({str(route["secret"]) for route in (*routes.values(), vectors) if route.get("secret")})
+    state = stores.state_route(manifest)
+    keeping = [route for route in (stores.route(manifest), state) if route]
+    outside |= {_place(str(route["endpoint"])) for route in keeping if not route["managed"]}
+    secrets = {str(route["secret"]) for route in (*routes.values(), *keeping) if route.get("secret")}
     return Service(
         name="gateway",
         role="gateway",
@@ -36,14 +39,16 @@ def gateway(manifest: Manifest, routes: Mapping[str, Mapping[str, object]], stor
         endpoints=(
             Endpoint("http", spec.gateway.port, public=True, bind=vpn.bind(manifest)),
             Endpoint("inner", _INNER_PORT),
+            *([Endpoint("state", _STATE_PORT)] if state else []),
         ),
-        volumes=(Volume("gateway", "data/gateway", origin=manifest.origins.find(("spec", "memory"))),),
-        secrets=("gateway-token", "agent-token", *secrets),
-        reaches=(*ours, *([f"{store.name}/{store.endpoints[0].name}"] if store else [])),
+        # With its state in Postgres it writes no file: any number of it can run, and each can be replaced while others serve.
+        volumes=() if state else (Volume("gateway", "data/gateway", origin=manifest.origins.find(("spec", "memory"))),),
+        secrets=("gateway-token", "agent-token", *sorted({*secrets, *(_IDENTITY if state else ())})),
+        reaches=(*ours, *(f"{server.name}/{server.endpoints[0].name}" for server in kept)),
         egress=tuple(sorted(outside)),
         room=False,
         health=HealthCheck(endpoint="http", path="/healthz"),
-        needs=(store.name,) if store else (),
+        needs=tuple(server.name for server in kept),
         origin=manifest.origins.find(("spec", "gateway")),
     )
 
@@ -67,12 +72,16 @@ def _behind_the_door(route: Mapping[str, object]) -> dict[str, object]:
 
 
 def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
-    spec = manifest.agent.spec
+    spec, names = manifest.agent.spec, clusters.names(manifest)
+    state, (key, following) = stores.state_route(manifest), _IDENTITY
+    if state:
+        state |= {"listen": "endpoint://gateway/state"}
     return {
         "agent": manifest.agent.metadata.name,
         "owner": manifest.agent.metadata.owner,
         "listen": "endpoint://gateway/http",
         "inner": "endpoint://gateway/inner",
+        **({"names": names} if names else {}),
         "models": {name: _behind_the_door(route) for name, route in routes.items()},
         "routing": _routing(manifest, routes),
         "memory": {
@@ -81,6 +90,11 @@ def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> di
             "spaces": {name: space.model_dump(by_alias=True) for name, space in spec.memory.spaces.items()},
         },
         "permissions": spec.permissions.model_dump(),
+        **(
+            {"state": state, "identity_key_file": f"secrets/{key}", "next_key_file": f"secrets/{following}"}
+            if state
+            else {}
+        ),
     }
 
 

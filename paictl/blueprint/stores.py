@@ -1,6 +1,6 @@
-"""The memory store's part of the blueprint: a server of vectors when the manifest asks for one, and how the gateway finds it.
+"""The servers that keep something for the gateway: one of vectors, one of state, or one Postgres for both; and how it finds them.
 
-What it holds are numbers, vectors and scopes; every text stays in the gateway's own file, from which all of it can be made again.
+What a store of vectors holds are numbers, vectors and scopes; every text is with the state, from which all of it can be made again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.types import ConfigFile, Endpoint, HealthCheck, Limits, Service, Upstream, Volume
 from paictl.manifest.load import Manifest
 
-__all__ = ["POSTGRES_SETTINGS", "route", "store"]
+__all__ = ["POSTGRES_SETTINGS", "route", "servers", "state_route"]
 
-_NAME = "store"
-_PASSWORD = "store-password"
-_PASSWORD_FILE = f"/srv/paictl/secrets/{_PASSWORD}"
+_STORE = "store"
+# Of another name than a store: what it keeps can't be made again, so no change of the store may move it.
+_STATE = "state"
 _MIB = 1024**2
 # The user of Postgres in its Debian image (docker-library/postgres); Chroma's image has none of its own, nor needs one.
 _POSTGRES_UID = 999
+# Each gateway holds up to eight for its state and one for vectors, and passes on those of the agent.
+_CONNECTIONS_FOR_STATE = "200"
 _POSTGRES_DATA = "/var/lib/postgresql/data"
 POSTGRES_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "*",
@@ -47,52 +49,67 @@ _CHROMA_HEALTH = (
 )
 
 
-def store(manifest: Manifest, images: Mapping[str, str]) -> Service | None:
-    """The store's service, when paictl is to run one; ``images`` are the locked references."""
-    wanted = manifest.agent.spec.memory.store
-    if wanted.manage == "external":
-        return None
-    if wanted.engine == "pgvector":
-        return _service(manifest, Endpoint("sql", 5432), _POSTGRES_DATA, _postgres(manifest, images), (_PASSWORD,))
-    if wanted.engine == "chroma":
-        return _service(manifest, Endpoint("http", 8000), "/data", _chroma(manifest, images), ())
-    return None
+def servers(manifest: Manifest, images: Mapping[str, str]) -> tuple[Service, ...]:
+    """The servers that paictl is to run, at most one of each kind; ``images`` are the locked references."""
+    wanted, found = manifest.agent.spec.memory.store, []
+    if _keeps_state(manifest):
+        found.append(_postgres(manifest, images, _STATE, {"max_connections": _CONNECTIONS_FOR_STATE}))
+    if wanted.manage == "managed" and wanted.engine == "chroma":
+        found.append(_chroma(manifest, images))
+    if wanted.manage == "managed" and wanted.engine == "pgvector" and not found:
+        found.append(_postgres(manifest, images, _STORE, {}))
+    return tuple(found)
 
 
 def route(manifest: Manifest) -> dict[str, object]:
-    """What the gateway has to know of it (``paictl.runtime.config.StoreRoute`` as JSON data); nothing for the embedded one."""
+    """What the gateway has to know of the vectors (``paictl.runtime.config.StoreRoute`` as JSON data); nothing for embedded ones."""
     wanted = manifest.agent.spec.memory.store
     if wanted.engine == "embedded":
         return {}
     if wanted.manage == "external":
-        declared = manifest.agent.spec.secrets.get(wanted.secret or "")
-        host = urlsplit(wanted.url or "").hostname or ""
-        return {
-            "engine": wanted.engine,
-            "endpoint": wanted.url,
-            "managed": False,
-            "secret": wanted.secret,
-            "hosts": list(declared.hosts) if declared and declared.hosts else [host],
-        }
-    ours = {"engine": wanted.engine, "managed": True}
+        return {"engine": wanted.engine} | _external(manifest, wanted.url, wanted.secret)
     if wanted.engine == "pgvector":
-        return ours | {"endpoint": f"endpoint://{_NAME}/sql", "secret": _PASSWORD, "hosts": [_NAME]}
-    return ours | {"endpoint": f"endpoint://{_NAME}/http"}
+        return {"engine": wanted.engine} | _managed(_STATE if _keeps_state(manifest) else _STORE)
+    return {"engine": wanted.engine, "managed": True, "endpoint": f"endpoint://{_STORE}/http"}
 
 
-def _service(
-    manifest: Manifest, endpoint: Endpoint, data: str, upstream: Upstream, secrets: tuple[str, ...]
-) -> Service:
-    origin = manifest.origins.find(("spec", "memory", "store"))
+def state_route(manifest: Manifest) -> dict[str, object]:
+    """What the gateway has to know of the database of its state (``StateRoute`` as JSON data); nothing for embedded state."""
+    wanted = manifest.agent.spec.state
+    if wanted.engine == "embedded":
+        return {}
+    if wanted.manage == "external":
+        return _external(manifest, wanted.url, wanted.secret)
+    return _managed(_STATE)
+
+
+def _keeps_state(manifest: Manifest) -> bool:
+    state = manifest.agent.spec.state
+    return state.engine == "postgres" and state.manage == "managed"
+
+
+def _external(manifest: Manifest, url: str | None, secret: str | None) -> dict[str, object]:
+    declared = manifest.agent.spec.secrets.get(secret or "")
+    host = urlsplit(url or "").hostname or ""
+    hosts = list(declared.hosts) if declared and declared.hosts else [host]
+    return {"endpoint": url, "managed": False, "secret": secret, "hosts": hosts}
+
+
+def _managed(name: str) -> dict[str, object]:
+    return {"endpoint": f"endpoint://{name}/sql", "managed": True, "secret": f"{name}-password", "hosts": [name]}
+
+
+def _service(manifest: Manifest, name: str, endpoint: Endpoint, data: str, upstream: Upstream) -> Service:
+    origin = manifest.origins.find(("spec", "state") if name == _STATE else ("spec", "memory", "store"))
     return Service(
-        name=_NAME,
+        name=name,
         role="store",
         module="",
         config=ConfigFile("", ""),
         endpoints=(endpoint,),
         # Named by its engine: another one would find files that it can't read.
-        volumes=(Volume(f"{_NAME}-{upstream.image}", data, origin=origin),),
-        secrets=secrets,
+        volumes=(Volume(f"{name}-{upstream.image}", data, origin=origin),),
+        secrets=(f"{name}-password",) if upstream.image == "pgvector" else (),
         health=HealthCheck(endpoint=None, timeout_seconds=120.0),
         limits=Limits(memory=1024 * _MIB),
         stop_seconds=60.0,
@@ -101,16 +118,16 @@ def _service(
     )
 
 
-def _postgres(manifest: Manifest, images: Mapping[str, str]) -> Upstream:
-    settings = [part for name, value in POSTGRES_SETTINGS.items() for part in ("-c", f"{name}={value}")]
-    return Upstream(
+def _postgres(manifest: Manifest, images: Mapping[str, str], name: str, other: Mapping[str, str]) -> Service:
+    settings = [part for key, value in {**POSTGRES_SETTINGS, **other}.items() for part in ("-c", f"{key}={value}")]
+    upstream = Upstream(
         image="pgvector",
         reference=pinned_reference(manifest, images, "pgvector"),
         command=("postgres", *settings),
         environment={
             "POSTGRES_USER": "paictl",
             "POSTGRES_DB": "paictl",
-            "POSTGRES_PASSWORD_FILE": _PASSWORD_FILE,
+            "POSTGRES_PASSWORD_FILE": f"/srv/paictl/secrets/{name}-password",
             # Small segments: after each forget one is ended and removed.
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --wal-segsize=1",
             # initdb wants an empty directory, and a volume's root may hold lost+found.
@@ -121,10 +138,11 @@ def _postgres(manifest: Manifest, images: Mapping[str, str]) -> Upstream:
         # Over TCP: while the image sets itself up, a first server answers on its socket only.
         healthy=("pg_isready", "-q", "-h", "127.0.0.1", "-U", "paictl", "-d", "paictl"),
     )
+    return _service(manifest, name, Endpoint("sql", 5432), _POSTGRES_DATA, upstream)
 
 
-def _chroma(manifest: Manifest, images: Mapping[str, str]) -> Upstream:
-    return Upstream(
+def _chroma(manifest: Manifest, images: Mapping[str, str]) -> Service:
+    upstream = Upstream(
         image="chroma",
         reference=pinned_reference(manifest, images, "chroma"),
         command=("run", "--path", "/data", "--host", "0.0.0.0", "--port", "8000"),  # noqa: S104 - on its own network
@@ -132,3 +150,4 @@ def _chroma(manifest: Manifest, images: Mapping[str, str]) -> Upstream:
         scratch=("/tmp",),  # noqa: S108 - inside its container
         healthy=("/bin/bash", "-c", _CHROMA_HEALTH),
     )
+    return _service(manifest, _STORE, Endpoint("http", 8000), "/data", upstream)

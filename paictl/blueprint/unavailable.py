@@ -185,6 +185,9 @@ def _engines(spec: Spec, gives: _Gives) -> Iterator[_Wanted]:
         kept = "an external" if store.manage == "external" else "the"
         usable = " or ".join(sorted(gives.stores))
         yield ("spec", "memory", "store"), f"{kept} memory store {store.engine} is", f"Use engine: {usable}."
+    if spec.state.engine == "postgres" and "pgvector" not in gives.stores:
+        advice = "One machine runs one of each, over embedded state; drivers docker and kubernetes have it."
+        yield ("spec", "state"), "state in Postgres is", advice
     if orchestration.engine != "embedded" or orchestration.manage == "external":
         yield ("spec", "orchestration"), f"the orchestration engine {orchestration.engine} is", "Use engine: embedded."
 

@@ -28,7 +28,7 @@ from paictl.manifest.conduct import (
     Updates,
     Workflow,
 )
-from paictl.manifest.placement import Scale, ServiceName
+from paictl.manifest.placement import Cluster, Scale, ServiceName
 from paictl.manifest.sections import (
     ClassName,
     Deployment,
@@ -51,6 +51,7 @@ from paictl.manifest.sections import (
     Tokenizer,
     Vpn,
 )
+from paictl.manifest.state import State
 
 __all__ = [
     "API_VERSION",
@@ -58,6 +59,7 @@ __all__ = [
     "Backup",
     "Budget",
     "ClassName",
+    "Cluster",
     "Continuity",
     "Deployment",
     "DriverName",
@@ -84,6 +86,7 @@ __all__ = [
     "Select",
     "Space",
     "Spec",
+    "State",
     "Store",
     "Target",
     "Text",
@@ -129,6 +132,11 @@ class Spec(Strict):
         default_factory=dict,
         description="Kubernetes: how many of each run, by the names of services: gateway, agent, or model-NAME of a local model.",
         examples=[{"gateway": {"replicas": 2, "max": 5, "cpu": 70}, "model-chat": {"replicas": 2}}],
+    )
+    state: State = Field(
+        default_factory=State.model_construct,
+        description="Where gateway and agent keep what is theirs; in Postgres, several of them can run.",
+        examples=[{"engine": "postgres"}],
     )
     gateway: Gateway = Field(
         default_factory=Gateway.model_construct,

@@ -56,6 +56,7 @@ def _secret_uses(tree: Mapping[str, Any]) -> Iterator[tuple[TreePath, str, Mappi
     """Every block that names a secret."""
     blocks = [
         (("spec", "memory", "store"), mapping_at(tree, "spec", "memory", "store")),
+        (("spec", "state"), mapping_at(tree, "spec", "state")),
         (("spec", "orchestration"), mapping_at(tree, "spec", "orchestration")),
         (("spec", "backup"), mapping_at(tree, "spec", "backup")),
         *((path, block) for kind in ("models", "files", "tools") for path, _, block in entries(tree, "spec", kind)),

@@ -8,8 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from paictl.hosts import is_loopback
+from paictl.manifest.clusters import check_clusters
 from paictl.manifest.findings import Finding, TreePath, dotted
 from paictl.manifest.schedules import check_schedules
+from paictl.manifest.sharing import check_sharing
 from paictl.manifest.tree import entries, mapping_at, text_at
 from paictl.manifest.vpn import check_vpns
 
@@ -32,17 +34,22 @@ def check_rules(tree: Mapping[str, Any]) -> Iterator[Finding]:
     for path, _, target in entries(tree, "spec", "targets"):
         yield from _target(path, target)
     yield from _external(("spec", "memory", "store"), mapping_at(tree, "spec", "memory", "store"), _STORES)
+    yield from _external(("spec", "state"), mapping_at(tree, "spec", "state"), _STATES)
     yield from _external(("spec", "orchestration"), mapping_at(tree, "spec", "orchestration"), _ORCHESTRATORS)
     yield from _spaces(tree)
     yield from _vectors(tree)
     yield from _gateway(tree)
     for path, _, scale in entries(tree, "spec", "scale"):
         yield from _scale(path, scale)
+    yield from check_clusters(tree)
+    yield from check_vpns(tree)
     yield from check_schedules(tree)
+    yield from check_sharing(tree)
 
 
 # engine -> how it may be managed
 _STORES = {"embedded": "managed", "pinecone": "external"}
+_STATES = {"embedded": "managed"}
 _ORCHESTRATORS = {"embedded": "managed"}
 
 # engine -> the tasks it can serve
@@ -127,6 +134,7 @@ def _secret(path: TreePath, secret: Mapping[str, Any]) -> Iterator[Finding]:
 _TARGET_KEYS: Mapping[str, tuple[str, ...]] = {
     "hosts": ("ansible",),
     "namespace": ("kubernetes",),
+    "cluster": ("kubernetes",),
     "context": ("kubernetes", "docker"),
     "unconfined": ("native",),
     "start_on_boot": ("native",),

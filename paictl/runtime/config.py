@@ -30,6 +30,7 @@ __all__ = [
     "MemoryConfig",
     "ModelRoute",
     "ScheduledWorkflow",
+    "StateRoute",
     "StoreRoute",
     "load",
 ]
@@ -72,6 +73,16 @@ class StoreRoute(_Config):
     hosts: list[str] = Field(default_factory=list, description="The only hosts that secret may be sent to.")
 
 
+class StateRoute(_Config):
+    """The database that all gateways of one agent share, and where they let the agent in to its own part of it."""
+
+    endpoint: Endpoint = Field(description="tcp:HOST:PORT of one of ours, or the URL of one that exists.")
+    managed: bool = Field(default=True, description="Whether paictl runs it.")
+    secret: str | None = Field(default=None, description="The file under secrets/ that holds its password.")
+    hosts: list[str] = Field(default_factory=list, description="The only hosts that secret may be sent to.")
+    listen: Endpoint = Field(description="For the agent only.")
+
+
 class MemoryConfig(_Config):
     """The record store and its index."""
 
@@ -97,6 +108,10 @@ class GatewayConfig(_Config):
     agent: str
     owner: str
     listen: Endpoint = Field(description="For people and clients.")
+    names: list[str] = Field(
+        default_factory=list,
+        description="The names by which people reach it through somebody else's proxy, on any port.",
+    )
     inner: Endpoint = Field(description="For the agent only.")
     token_file: str = Field(
         default="secrets/gateway-token", description="The token of the owner, generated at the first apply."
@@ -107,6 +122,10 @@ class GatewayConfig(_Config):
     identity_key_file: str = Field(
         default="data/gateway/identity.key", description="The agent's Ed25519 key; made at the first start."
     )
+    next_key_file: str = Field(
+        default="", description="With shared state: the key that follows; both are given then, and not made."
+    )
+    state: StateRoute | None = Field(default=None, description="Where its state is shared; None: in files of its own.")
     audit: str = Field(default="data/gateway/audit.jsonl", description="The hash-chained log.")
     models: dict[str, ModelRoute] = Field(default_factory=dict)
     routing: dict[str, list[str]] = Field(default_factory=dict, description="task -> models in order.")
@@ -126,6 +145,7 @@ class AgentConfig(_Config):
         default="secrets/checkpoint-key", description="Authenticates checkpoints (HMAC-SHA256)."
     )
     database: str = Field(default="data/agent/workflows.db", description="DBOS, SQLite in WAL mode.")
+    state: Endpoint = Field(default="", description="Where the gateway lets it in to Postgres instead.")
     instructions: str = ""
     skills: dict[str, str] = Field(default_factory=dict)
     workflows: dict[str, ScheduledWorkflow] = Field(default_factory=dict)

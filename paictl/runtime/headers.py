@@ -1,6 +1,6 @@
 """The header names that the two ends of the inner door, and whoever talks to the outer one, agree on."""
 
-__all__ = ["CLASS", "KEY", "RUN", "SESSION"]
+__all__ = ["CLASS", "KEY", "REPLY", "RUN", "SESSION"]
 
 SESSION = "X-Paictl-Session"
 """Which conversation a request belongs to; without it, one of its own."""
@@ -13,3 +13,6 @@ CLASS = "X-Paictl-Class"
 
 KEY = "Idempotency-Key"
 """Repeats a writing call safely: the first one's answer is given again."""
+
+REPLY = "X-Paictl-Reply"
+"""Which attempt of the agent's an answer belongs to: sent again after a broken connection, it is the same one."""

@@ -6,7 +6,6 @@ import pytest
 
 from paictl.blueprint.compile import compile_blueprint
 from paictl.blueprint.types import Scale
-from paictl.errors import ExitCode, Unavailable
 from tests.blueprint.manifests import RESOLVED, manifest
 
 _CHAT = '  models: {chat: {task: chat, source: "file:///m.gguf"}}\n'
@@ -28,10 +27,11 @@ def test_what_the_manifest_says_of_a_service_is_its_scale(said: str, scale: Scal
     assert blueprint.service("gateway").scale == Scale()
 
 
-@pytest.mark.parametrize("said", ["{replicas: 2}", "{max: 2}"])
-def test_what_keeps_data_in_files_runs_once_and_the_line_says_why(said: str, tmp_path: Path) -> None:
-    asked = manifest(tmp_path, f"{_CHAT}  scale:\n    gateway: {said}\n    agent: {said}\n")
-    with pytest.raises(Unavailable, match="keep data in files") as raised:
-        compile_blueprint(asked, RESOLVED)
-    assert raised.value.exit_code is ExitCode.REFUSED
-    assert [one.span.line for one in raised.value.diagnostics if one.span] == [8, 9]
+_SHARED = _CHAT + "  state: {engine: postgres}\n  scale: {gateway: {replicas: 2}, agent: {max: 2}}\n"
+
+
+def test_with_shared_state_gateway_and_agent_keep_nothing_in_files_so_several_of_them_run(tmp_path: Path) -> None:
+    blueprint = compile_blueprint(manifest(tmp_path, _SHARED), RESOLVED)
+    for name in ("gateway", "agent"):
+        assert blueprint.service(name).scale.several
+        assert not blueprint.service(name).holds_data

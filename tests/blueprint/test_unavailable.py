@@ -19,7 +19,7 @@ WANTED = {
     '  updates: {git: "https://x.example/a.git"}\n': "git repository",
     '  federation: {peers: {c: {key: "pai:x", url: "https://x.example"}}}\n': "federation",
     "  identity: {rotate: 30d}\n": "key rotation",
-    "  scale: {gateway: {replicas: 2}}\n": "more than one gateway",
+    "  state: {engine: postgres}\n  scale: {gateway: {replicas: 2}}\n": "more than one gateway",
     "  scale: {agent: {max: 2}}\n": "more than one agent",
     '  models: {v: {task: transcribe, source: "file:///m"}}\n': "speech",
     '  models: {v: {task: chat, engine: vllm, source: "file:///m"}}\n': "engine vllm",

@@ -6,10 +6,12 @@ would read by other means (a row may name pickle or plain JSON as its own format
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import logging
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,12 +20,13 @@ from dbos import _serialization as dbos_serialization
 from pydantic import TypeAdapter
 from pydantic_ai.messages import ModelResponse
 
-__all__ = ["CheckpointRefused", "SealedJson", "StepFailed", "load_key", "refuse_unsealed"]
+__all__ = ["CheckpointRefused", "EncryptedJson", "SealedJson", "StepFailed", "load_key", "refuse_unsealed"]
 
 log = logging.getLogger(__name__)
 
 _TAG = "$"
 _CONTEXT = b"paictl checkpoint 1\n"
+_NONCE = 12
 _RESPONSE: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
 
 
@@ -64,6 +67,35 @@ class SealedJson(dbos_serialization.Serializer):
 
     def _seal(self, body: str) -> str:
         return hmac.new(self._key, _CONTEXT + body.encode(), hashlib.sha256).hexdigest()
+
+
+class EncryptedJson(SealedJson):
+    """The same under AES-256-GCM, for a database that is not in the agent's own room: it can't read what it keeps."""
+
+    def __init__(self, key: bytes) -> None:
+        # Another library to load, of no use to an agent that keeps a file.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        super().__init__(key)
+        self._cipher = AESGCM(hmac.new(key, b"paictl checkpoint encryption 1\n", hashlib.sha256).digest())
+
+    def name(self) -> str:
+        return "paictl_encrypted_json"
+
+    def serialize(self, data: Any) -> str:
+        nonce = os.urandom(_NONCE)
+        body = json.dumps(_plain(data), ensure_ascii=False, separators=(",", ":"))
+        return base64.b64encode(nonce + self._cipher.encrypt(nonce, body.encode(), _CONTEXT)).decode()
+
+    def deserialize(self, serialized_data: str) -> Any:
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            sealed = base64.b64decode(str(serialized_data), validate=True)
+            body = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _CONTEXT)
+        except (InvalidTag, ValueError):
+            refuse()
+        return _lively(json.loads(body))
 
 
 def refuse_unsealed() -> None:

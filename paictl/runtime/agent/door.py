@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from paictl.runtime.headers import KEY, RUN, SESSION
+from paictl.runtime.headers import KEY, REPLY, RUN, SESSION
 
 __all__ = ["Call", "Door", "DoorError", "Message", "NobodyListens", "Reply", "Work"]
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # As much of a result as the gateway keeps.
 _LONGEST_DETAIL = 4000
+_ATTEMPTS, _AGAIN_SECONDS = 4, 0.5
 # Answers after which the same request may well succeed: the gateway or a model behind it is starting, or busy.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -158,7 +160,9 @@ class Reply:
     def __init__(self, http: httpx2.AsyncClient, work: str) -> None:
         self._http = http
         self._path = f"/agent/work/{work}/reply"
-        self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._name = uuid.uuid4().hex
+        self._lines: list[bytes | None] = []
+        self._more = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self.spoken = False
         self.gone = False
@@ -179,27 +183,41 @@ class Reply:
 
     async def _end(self, line: Mapping[str, Any]) -> None:
         self._put(line)
-        self._lines.put_nowait(None)
+        self._lines.append(None)
+        self._more.set()
         if self._sending is not None:
             await self._sending
 
     def _put(self, line: Mapping[str, Any]) -> None:
         if self._sending is None:
             self._sending = asyncio.create_task(self._send())
-        self._lines.put_nowait(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._lines.append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._more.set()
 
     async def _send(self) -> None:
-        headers = {"Content-Type": "application/x-ndjson"}
-        try:
-            answer = await self._http.post(self._path, content=self._stream(), headers=headers)
-        except httpx2.TransportError as problem:
-            log.info("the answer could not be delivered: %s", type(problem).__name__)
-            self.gone = True
+        """Send it; when the gateway on the way is gone, the whole of it again: another one may take it on."""
+        headers = {"Content-Type": "application/x-ndjson", REPLY: self._name}
+        for attempt in range(_ATTEMPTS):
+            await asyncio.sleep(_AGAIN_SECONDS if attempt else 0)
+            try:
+                answer = await self._http.post(self._path, content=self._stream(), headers=headers)
+            except httpx2.TransportError as problem:
+                log.info("the answer could not be delivered: %s", type(problem).__name__)
+                continue
+            if not answer.is_success:
+                log.info("the answer was not wanted any more: %s", answer.status_code)
+                break
             return
-        if not answer.is_success:
-            log.info("the answer was not wanted any more: %s", answer.status_code)
-            self.gone = True
+        self.gone = True
 
     async def _stream(self) -> AsyncIterator[bytes]:
-        while (line := await self._lines.get()) is not None:
-            yield line
+        sent = 0
+        while True:
+            while sent < len(self._lines):
+                line = self._lines[sent]
+                if line is None:
+                    return
+                yield line
+                sent += 1
+            self._more.clear()
+            await self._more.wait()

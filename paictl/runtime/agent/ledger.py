@@ -1,4 +1,4 @@
-"""DBOS as this agent uses it: one SQLite file, sealed, quiet and local, and emptied of what nobody needs any more.
+"""DBOS as this agent uses it: one SQLite file or its part of a shared database, sealed, quiet, emptied of what nobody needs.
 
 Called by ``service``, which holds the process's one DBOS. What a conversation was about must not outlive it here: a
 finished turn's checkpoints are erased at once (overwritten, log included; after a crash within ten minutes), a finished
@@ -17,7 +17,7 @@ from typing import Any
 from dbos import DBOS, DBOSConfig
 from sqlalchemy import Engine, event
 
-from paictl.runtime.agent.checkpoints import SealedJson, load_key, refuse_unsealed
+from paictl.runtime.agent.checkpoints import EncryptedJson, SealedJson, load_key, refuse_unsealed
 from paictl.runtime.config import AgentConfig
 
 __all__ = ["erase", "erase_finished", "open_ledger"]
@@ -25,22 +25,19 @@ __all__ = ["erase", "erase_finished", "open_ledger"]
 _RUNS_KEPT = timedelta(days=1)
 
 
-def open_ledger(config: AgentConfig) -> None:
-    """Make the database ready and describe it to DBOS. Raises ``OSError`` or ``ValueError`` when the key is unusable."""
-    seal = SealedJson(load_key(Path(config.checkpoint_key_file)))
+def open_ledger(config: AgentConfig, shared: Engine | None = None) -> None:
+    """Make the database ready and describe it to DBOS; ``shared`` is one that is reached through the gateway.
+
+    Raises ``OSError`` or ``ValueError`` when the key is unusable.
+    """
+    key = load_key(Path(config.checkpoint_key_file))
     refuse_unsealed()
-    database = Path(config.database)
-    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # DBOS opens SQLite as it finds it, and the file itself remembers that it is in WAL mode.
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    event.listen(Engine, "connect", _careful)
     settings: DBOSConfig = {
         "name": config.agent,
-        "system_database_url": f"sqlite:///{database}",
         "application_version": config.application_version,
+        # One agent at a time works (``shared.Tenure``), and takes up what the one before it began.
         "executor_id": "agent",
-        "serializer": seal,
+        "serializer": SealedJson(key) if shared is None else EncryptedJson(key),
         "log_level": "WARNING",
         "enable_otlp": False,
         "max_executor_threads": 8,
@@ -49,11 +46,34 @@ def open_ledger(config: AgentConfig) -> None:
         "notification_listener_polling_interval_sec": 60.0,
         "scheduler_polling_interval_sec": 3600.0,
     }
-    DBOS(config=settings)
+    DBOS(config=settings | (_in_file(config) if shared is None else _in_database(config, shared)))
     # DBOS writes to its own handler, with tracebacks; ours writes one line.
     library = logging.getLogger("dbos")
     library.handlers.clear()
     library.propagate = True
+
+
+def _in_file(config: AgentConfig) -> DBOSConfig:
+    database = Path(config.database)
+    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # DBOS opens SQLite as it finds it, and the file itself remembers that it is in WAL mode.
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    event.listen(Engine, "connect", _careful)
+    return {"system_database_url": f"sqlite:///{database}"}
+
+
+def _in_database(config: AgentConfig, shared: Engine) -> DBOSConfig:
+    from paictl.runtime.agent.shared import schema
+
+    # The URL is never connected to; it says which kind of database the engine is of.
+    url = shared.url.set(password=None).render_as_string()
+    return {
+        "system_database_url": url,
+        "system_database_engine": shared,
+        "dbos_system_schema": schema(config),
+        "use_listen_notify": False,
+    }
 
 
 def _careful(connection: Any, _record: object) -> None:
@@ -66,6 +86,9 @@ async def erase(config: AgentConfig, runs: list[str]) -> None:
     """Erase workflows that are over, with everything they wrote down."""
     if runs:
         await DBOS.delete_workflows_async(runs)
+        if config.state:
+            # What stays of it in the database's files was never readable there.
+            return
         with closing(sqlite3.connect(config.database)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -14,7 +14,7 @@ from dbos import DBOS, SetWorkflowID
 
 from paictl.runtime.agent.door import Door, DoorError, Work
 from paictl.runtime.agent.ledger import erase, erase_finished, open_ledger
-from paictl.runtime.agent.schedules import Schedules
+from paictl.runtime.agent.schedules import FileKept, Kept, Schedules
 from paictl.runtime.agent.turns import Turns
 from paictl.runtime.config import AgentConfig
 
@@ -34,9 +34,12 @@ _GRACE_SECONDS = 6.0
 async def serve(config: AgentConfig, token: str, stop: asyncio.Event) -> None:
     """Be the agent until ``stop``; turns still running then are ended by the next life of the process."""
     door = Door(config.gateway, token)
-    open_ledger(config)
+    opened = await _open(config, token, stop)
+    if opened is None:
+        return
+    watching, kept = opened
     turns = Turns(config, door, token)
-    schedules = Schedules(config.workflows, Path(config.database).with_name("schedules.json"))
+    schedules = Schedules(config.workflows, kept)
     DBOS.launch()
     busy: set[asyncio.Task[None]] = set()
     stranger = asyncio.Event()
@@ -45,6 +48,7 @@ async def serve(config: AgentConfig, token: str, stop: asyncio.Event) -> None:
     tasks.append(asyncio.create_task(_keep(schedules, turns)))
     tasks.append(asyncio.create_task(_tidy(config)))
     tasks.append(asyncio.create_task(_greet(door, config, stranger)))
+    tasks += watching
     log.info("agent %s is up, version %s", config.agent, config.application_version)
     await stop.wait()
     for task in tasks:
@@ -53,6 +57,28 @@ async def serve(config: AgentConfig, token: str, stop: asyncio.Event) -> None:
         await asyncio.wait(busy, timeout=_GRACE_SECONDS)
     await door.close()
     log.info("agent %s leaves", config.agent)
+
+
+async def _open(config: AgentConfig, token: str, stop: asyncio.Event) -> tuple[list[asyncio.Task[None]], Kept] | None:
+    """The ledger, and who watches over it: where several could be the agent, this one first waits until it is.
+
+    None: told to stop before it was.
+    """
+    if not config.state:
+        open_ledger(config)
+        return [], FileKept(Path(config.database).with_name("schedules.json"))
+    from paictl.runtime.agent import shared
+
+    tenure, engine = shared.Tenure(config, token), shared.engine(config, token)
+    waiting, told = asyncio.create_task(tenure.begin()), asyncio.create_task(stop.wait())
+    await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not waiting.done():
+        waiting.cancel()
+        return None
+    waiting.result()
+    open_ledger(config, engine)
+    return [asyncio.create_task(tenure.keep(stop))], shared.TableKept(engine, shared.schema(config))
 
 
 async def _greet(door: Door, config: AgentConfig, stranger: asyncio.Event) -> None:
@@ -117,9 +143,13 @@ async def _keep(schedules: Schedules, turns: Turns) -> None:
     """Start what is due, for ever."""
     while True:
         for due in schedules.due():
-            with SetWorkflowID(due.run):
-                await DBOS.start_workflow_async(turns.run, due.workflow)
-            schedules.started(due)
+            try:
+                with SetWorkflowID(due.run):
+                    await DBOS.start_workflow_async(turns.run, due.workflow)
+                await asyncio.to_thread(schedules.started, due)
+            except Exception as problem:  # noqa: BLE001 - it stays due, and its name keeps it from being done twice
+                log.warning("%s could not be started: %s", due.run, type(problem).__name__)
+                await asyncio.sleep(_AGAIN_SECONDS)
         await asyncio.sleep(schedules.seconds_to_next())
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from paictl.runtime.gateway.answers import ApiError
 from paictl.runtime.gateway.chain import GENESIS, canonical, checkpoints_of, digest, last_line
@@ -28,7 +28,7 @@ from paictl.runtime.gateway.identity import Identity
 from paictl.runtime.gateway.metrics import Metrics
 from paictl.runtime.gateway.policy import Verdict
 
-__all__ = ["AuditLog", "Call", "Entry"]
+__all__ = ["AuditLog", "Call", "Entry", "Form", "Log", "chained", "refused"]
 
 _EVERY = 64
 _SECONDS = 1.0
@@ -47,11 +47,35 @@ class Call:
     session: str = ""
 
 
+class Log(Protocol):
+    """A log that a call is written into, before it is done and after it: in a file, or in one that gateways share."""
+
+    async def open(self) -> None:
+        """Find where it ends. Raises ``ValueError`` when it can't be continued."""
+        ...
+
+    async def admit(self, call: Call, verdict: Verdict, refusal: ApiError | None = None) -> Entry:
+        """Write the decision; then let the call go on or refuse it (403, or as told), or refuse it because it can't be written (503)."""
+        ...
+
+    def effect(self, entry: Entry, outcome: str, facts: Mapping[str, object]) -> None:
+        """Write what came of a call; it has happened already, so a failure is logged and refuses the next one."""
+        ...
+
+    async def keep_signed(self) -> None:
+        """Sign where it stands, again and again, for ever."""
+        ...
+
+    async def end(self) -> None:
+        """The last signature; the log can be continued by the next process."""
+        ...
+
+
 @dataclass(slots=True)
 class Entry:
     """A permitted call in flight; ``done`` writes its effect, once."""
 
-    _log: AuditLog
+    _log: Log
     call: Call
     decision: int
     _closed: bool = False
@@ -67,9 +91,8 @@ class AuditLog:
     """The open log. All methods run on the event loop, so records are in one order."""
 
     def __init__(self, path: Path, identity: Identity, metrics: Metrics) -> None:
-        self._identity = identity
+        self._form = Form(identity)
         self._metrics = metrics
-        self._secret = identity.derive("audit arguments")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             record, self._size = last_line(path)
@@ -88,34 +111,31 @@ class AuditLog:
         self._checkpoints = _open(checkpoints_of(path), signed_size)
         self._due = asyncio.Event()
 
+    async def open(self) -> None:
+        """It was found when it was made."""
+
+    async def admit(self, call: Call, verdict: Verdict, refusal: ApiError | None = None) -> Entry:
+        return self.decide(call, verdict, refusal)
+
+    async def end(self) -> None:
+        self.close()
+
     def decide(self, call: Call, verdict: Verdict, refusal: ApiError | None = None) -> Entry:
         """Write the decision; then let the call go on or refuse it (403, or as told), or refuse it because it can't be written (503)."""
-        record = self._about(call, "decision") | {
-            "allowed": verdict.allowed,
-            "rule": verdict.rule,
-            "arguments": {name: self._mac(value) for name, value in call.arguments.items()},
-        }
         try:
-            seq = self._append(record)
+            seq = self._append(self._form.decision(call, verdict))
         except OSError as error:
             self._metrics.refused("audit_unavailable")
             _log.error("the audit log can't be written: %s", error.strerror)
             raise ApiError(503, "audit_unavailable", "the audit log can't be written, so nothing is done") from error
         if not verdict.allowed:
-            refusal = refusal or ApiError(403, "not_permitted", f"not permitted: {verdict.rule}")
-            self._metrics.refused(refusal.code)
-            raise refusal
+            raise refused(verdict, refusal, self._metrics)
         return Entry(self, call, seq)
 
     def effect(self, entry: Entry, outcome: str, facts: Mapping[str, object]) -> None:
         """Write what came of a call; it has happened already, so a failure is logged and refuses the next one."""
-        record = self._about(entry.call, "effect") | {
-            "decision": entry.decision,
-            "outcome": outcome,
-            "facts": dict(facts),
-        }
         try:
-            self._append(record)
+            self._append(self._form.effect(entry, outcome, facts))
         except OSError as error:
             _log.error("the effect of record %d could not be written: %s", entry.decision, error.strerror)
 
@@ -125,9 +145,7 @@ class AuditLog:
         if seq == self._signed:
             return
         os.fsync(self._file)
-        stamp: dict[str, Any] = {"seq": seq, "hash": head, "ts": _now()}
-        stamp["signature"] = base64.b64encode(self._identity.sign(canonical(stamp))).decode()
-        _write_all(self._checkpoints, canonical(stamp) + b"\n")
+        _write_all(self._checkpoints, self._form.stamp(seq, head) + b"\n")
         os.fsync(self._checkpoints)
         self._signed = seq
 
@@ -151,20 +169,9 @@ class AuditLog:
         os.close(self._file)
         os.close(self._checkpoints)
 
-    def _about(self, call: Call, kind: str) -> dict[str, Any]:
-        return {
-            "kind": kind,
-            "principal": call.principal,
-            "action": call.action,
-            "resource": call.resource,
-            "run": call.run,
-            "session": self._mac(call.session) if call.session else "",
-        }
-
     def _append(self, record: dict[str, Any]) -> int:
         seq, head = self._at
-        record |= {"seq": seq + 1, "ts": _now(), "prev": head}
-        record["hash"] = digest(record)
+        chained(record, seq, head)
         line = canonical(record) + b"\n"
         try:
             _write_all(self._file, line)
@@ -178,9 +185,62 @@ class AuditLog:
             self._due.set()
         return seq + 1
 
+
+class Form:
+    """What a record and a signature look like, wherever they are kept."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._secret = identity.derive("audit arguments")
+
+    def decision(self, call: Call, verdict: Verdict) -> dict[str, Any]:
+        """A record of what was decided about a call."""
+        return self._about(call, "decision") | {
+            "allowed": verdict.allowed,
+            "rule": verdict.rule,
+            "arguments": {name: self._mac(value) for name, value in call.arguments.items()},
+        }
+
+    def effect(self, entry: Entry, outcome: str, facts: Mapping[str, object]) -> dict[str, Any]:
+        """A record of what came of it."""
+        return self._about(entry.call, "effect") | {
+            "decision": entry.decision,
+            "outcome": outcome,
+            "facts": dict(facts),
+        }
+
+    def stamp(self, seq: int, head: str) -> bytes:
+        """A signed line that says where the chain stood."""
+        stamp: dict[str, Any] = {"seq": seq, "hash": head, "ts": _now()}
+        stamp["signature"] = base64.b64encode(self._identity.sign(canonical(stamp))).decode()
+        return canonical(stamp)
+
+    def _about(self, call: Call, kind: str) -> dict[str, Any]:
+        return {
+            "kind": kind,
+            "principal": call.principal,
+            "action": call.action,
+            "resource": call.resource,
+            "run": call.run,
+            "session": self._mac(call.session) if call.session else "",
+        }
+
     def _mac(self, value: object) -> str:
         text = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, default=str).encode()
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+
+
+def chained(record: dict[str, Any], seq: int, head: str) -> None:
+    """Make a record the next one of the chain that stands at ``seq`` with the hash ``head``."""
+    record |= {"seq": seq + 1, "ts": _now(), "prev": head}
+    record["hash"] = digest(record)
+
+
+def refused(verdict: Verdict, refusal: ApiError | None, metrics: Metrics) -> ApiError:
+    """What a call that is not allowed is answered, counted."""
+    refusal = refusal or ApiError(403, "not_permitted", f"not permitted: {verdict.rule}")
+    metrics.refused(refusal.code)
+    return refusal
 
 
 def _open(path: Path, size: int) -> int:

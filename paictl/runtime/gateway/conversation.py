@@ -105,8 +105,8 @@ class Conversing:
         session = session or f"once-{uuid.uuid4().hex}"
         messages = [message.plain() for message in asked.messages]
         call = Call(principal, "chat", door.config.agent, {"messages": messages}, session=session)
-        entry = door.audit.decide(call, door.policy.decide(principal, "chat", door.config.agent))
-        door.conversations.enter(session, principal, _label(request))
+        entry = await door.audit.admit(call, door.policy.decide(principal, "chat", door.config.agent))
+        await door.conversations.enter(session, principal, _label(request))
         try:
             if not once:
                 await door.memory.prolong(session)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-__all__ = ["Identity", "load_or_create", "public_key"]
+__all__ = ["Identity", "given", "load_or_create", "public_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +42,45 @@ class Identity:
         return derivation.derive(self._key.private_bytes_raw())
 
 
+def given(key: Path, following: Path) -> Identity:
+    """The identity of two keys that were made elsewhere and given to every gateway; nothing is written. Raises ``ValueError``."""
+    pair = [_given_key(path) for path in (key, following)]
+    return Identity(name(_inception(*pair)), _inception(*pair), pair[0])
+
+
 def load_or_create(path: Path) -> Identity:
     """The identity whose key is at ``path``; ``.next`` and ``.inception`` stand beside it. Raises ``ValueError`` when damaged."""
     # The next key first: the id exists once the current key does, and by then everything it commits to is durable.
     following = _key(path.with_suffix(".next"))
     key = _key(path)
-    inception = json.dumps(
-        {
-            "keys": [_b64(key.public_key().public_bytes_raw())],
-            "next": [_b64(hashlib.sha256(following.public_key().public_bytes_raw()).digest())],
-            "type": "inception",
-            "version": 1,
-        },
-        separators=(",", ":"),
-        sort_keys=True,
-    ).encode()
+    inception = _inception(key, following)
     event = path.with_suffix(".inception")
     if not event.exists():
         _write(event, inception + b"\n", 0o644)
     elif event.read_bytes().strip() != inception:
         raise ValueError(f"{event} does not belong to {path}; restore both from the same backup")
     return Identity(name(inception), inception, key)
+
+
+def _inception(key: Ed25519PrivateKey, following: Ed25519PrivateKey) -> bytes:
+    event = {
+        "keys": [_b64(key.public_key().public_bytes_raw())],
+        "next": [_b64(hashlib.sha256(following.public_key().public_bytes_raw()).digest())],
+        "type": "inception",
+        "version": 1,
+    }
+    return json.dumps(event, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _given_key(path: Path) -> Ed25519PrivateKey:
+    """A key from 32 random bytes, as paictl generates secrets: URL-safe base64."""
+    try:
+        text = path.read_bytes().strip()
+        return Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
+    except OSError as error:
+        raise ValueError(f"the key {path} can't be read: {error.strerror}; paictl apply puts it in place") from error
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold 32 bytes in base64; paictl apply makes a new one") from error
 
 
 def name(inception: bytes) -> str:

@@ -18,6 +18,7 @@ from paictl.runtime.gateway.ledger import Run
 from paictl.runtime.gateway.modelproxy import ModelProxy
 from paictl.runtime.gateway.remembering import Remembering
 from paictl.runtime.gateway.work import Hello
+from paictl.runtime.headers import REPLY
 
 __all__ = ["inner"]
 
@@ -74,7 +75,9 @@ class _Inner:
 
     async def reply(self, request: Request) -> Response:
         queue = self._door.work
-        await queue.reply(queue.answering(request.path_params["id"]), _lines(request))
+        await queue.reply(
+            await queue.answering(request.path_params["id"], request.headers.get(REPLY, "")), _lines(request)
+        )
         return Response(status_code=204)
 
     async def runs(self, request: Request) -> Response:

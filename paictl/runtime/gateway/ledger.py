@@ -19,7 +19,7 @@ from paictl.manifest.models import Budget
 from paictl.manifest.quantities import parse_rate
 from paictl.runtime.gateway.database import Database
 
-__all__ = ["Exhausted", "Ledger", "Limit", "Reservation", "Run", "limits"]
+__all__ = ["Exhausted", "Ledger", "Limit", "Reservation", "Run", "Unit", "limits", "window"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (unit TEXT, period INTEGER, since INTEGER, used INTEGER, PRIMARY KEY (unit, period)) WITHOUT ROWID;
@@ -120,7 +120,7 @@ def _used(connection: apsw.Connection, limit: Limit, since: int) -> int:
 
 def _reserve(connection: apsw.Connection, limits: Sequence[Limit], tokens: int, at: float) -> None:
     for limit in limits:
-        since = _window(limit, at)
+        since = window(limit, at)
         wanted = 1 if limit.unit == "calls" else tokens
         used = _used(connection, limit, since)
         if used + wanted > limit.most:
@@ -132,7 +132,7 @@ def _reserve(connection: apsw.Connection, limits: Sequence[Limit], tokens: int, 
 def _add(connection: apsw.Connection, limits: Sequence[Limit], unit: Unit, count: int, at: float) -> None:
     for limit in limits:
         if limit.unit == unit:
-            since = _window(limit, at)
+            since = window(limit, at)
             used = max(0, _used(connection, limit, since) + count)
             # An older window that is settled late must not put the current one back.
             connection.execute(
@@ -141,7 +141,8 @@ def _add(connection: apsw.Connection, limits: Sequence[Limit], unit: Unit, count
             )
 
 
-def _window(limit: Limit, at: float) -> int:
+def window(limit: Limit, at: float) -> int:
+    """When the present period of a limit began."""
     return int(at) - int(at) % limit.period
 
 

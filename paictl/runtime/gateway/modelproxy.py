@@ -47,7 +47,7 @@ class ModelProxy:
         body = await read_json(request, _BODY)
         self._door.work.sign_of_life()
         size = len(json.dumps(body))
-        spending = await self._admit(request, body, self._choose(request, body), estimate(body, size))
+        spending = await self._admit(request, body, await self._choose(request, body), estimate(body, size))
         if not self._door.config.models[spending.name].local:
             self._door.metrics.egress(spending.name, size)
         try:
@@ -64,10 +64,10 @@ class ModelProxy:
             upstream.media_type,
         )
 
-    def _choose(self, request: Request, body: Mapping[str, Any]) -> Choice:
+    async def _choose(self, request: Request, body: Mapping[str, Any]) -> Choice:
         config = self._door.config
         wanted = body.get("model", "chat")
-        label = self._door.conversations.of(request.headers.get(SESSION, "")).label
+        label = (await self._door.conversations.of(request.headers.get(SESSION, ""))).label
         choice = choose(config.models, config.routing, wanted, label) if isinstance(wanted, str) else None
         if choice is None:
             raise ApiError(404, "model_not_found", "spec.models declares no chat model of that name")
@@ -95,7 +95,7 @@ class ModelProxy:
                 refusal = ApiError(429, "budget_exhausted", f"the budget is used up: {error.rule}", headers_out)
                 verdict = Verdict(False, error.rule)
         try:
-            entry = audit.decide(call, verdict, refusal)
+            entry = await audit.admit(call, verdict, refusal)
         except ApiError:
             if verdict.allowed:
                 await self._door.ledger.settle(reservation, 0)

@@ -47,7 +47,7 @@ class _Outer:
 
     async def agent_healthz(self, request: Request) -> Response:
         del request
-        ready = self._door.work.ready
+        ready = await self._door.work.ready()
         return answer({"status": "ok" if ready else "the agent is not up"}, 200 if ready else 503)
 
     async def readyz(self, request: Request) -> Response:
@@ -57,13 +57,14 @@ class _Outer:
 
     async def metrics(self, request: Request) -> Response:
         self._look(request)
-        text = self._door.metrics.text(await self._door.memory.counts(), agent_ready=self._door.work.ready)
+        ready = await self._door.work.ready()
+        text = self._door.metrics.text(await self._door.memory.counts(), agent_ready=ready)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def status(self, request: Request) -> Response:
         self._look(request)
         door = self._door
-        hello = door.work.hello
+        hello = await door.work.greeted()
         return answer(
             {
                 "agent": door.config.agent,
@@ -72,7 +73,7 @@ class _Outer:
                 "memory": {"records": await door.memory.counts()},
                 "schedules": hello.schedules if hello else {},
                 "permissions": door.config.permissions.digest(),
-                "agent_ready": door.work.ready,
+                "agent_ready": await door.work.ready(),
             }
         )
 
@@ -83,15 +84,15 @@ class _Outer:
 
     async def end_session(self, request: Request) -> Response:
         session = request.path_params["session"]
-        entry = self._permit(request, "chat", self._door.config.agent, session=session)
+        entry = await self._permit(request, "chat", self._door.config.agent, session=session)
         count = await self._door.end_session(session)
         entry.done("ok", forgotten=count)
         return answer({"id": session, "deleted": True, "forgotten": count})
 
     async def start_workflow(self, request: Request) -> Response:
         name = request.path_params["name"]
-        entry = self._permit(request, "workflow.run", name)
-        self._declared(name, entry)
+        entry = await self._permit(request, "workflow.run", name)
+        await self._declared(name, entry)
         try:
             work = await self._door.work.offer({"kind": "workflow", "name": name})
         except ApiError as error:
@@ -102,13 +103,13 @@ class _Outer:
 
     async def runs(self, request: Request) -> Response:
         name = request.path_params["name"]
-        entry = self._permit(request, "workflow.run", name)
+        entry = await self._permit(request, "workflow.run", name)
         runs = await self._door.ledger.runs(name)
         entry.done("ok")
         return answer({"workflow": name, "runs": runs})
 
-    def _declared(self, name: str, entry: Entry) -> None:
-        hello = self._door.work.hello
+    async def _declared(self, name: str, entry: Entry) -> None:
+        hello = await self._door.work.greeted()
         if hello is not None and hello.workflows is not None and name not in hello.workflows:
             entry.done("failed", code="no_such_workflow")
             raise ApiError(404, "no_such_workflow", "spec.workflows does not declare that workflow")
@@ -120,10 +121,10 @@ class _Outer:
             self._door.metrics.refused("not_permitted")
             raise ApiError(403, "not_permitted", f"not permitted: {verdict.rule}")
 
-    def _permit(self, request: Request, action: str, resource: str, session: str = "") -> Entry:
+    async def _permit(self, request: Request, action: str, resource: str, session: str = "") -> Entry:
         principal = request.scope["principal"]
         verdict = self._door.policy.decide(principal, action, resource)
-        return self._door.audit.decide(Call(principal, action, resource, session=session), verdict)
+        return await self._door.audit.admit(Call(principal, action, resource, session=session), verdict)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

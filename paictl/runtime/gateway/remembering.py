@@ -55,26 +55,26 @@ class Remembering:
     async def remember(self, request: Request) -> Response:
         asked = await parse(request, _Remember, _BODY)
         session, run, key = _headers(request)
-        verdict = self._door.may_use(session, "memory.write", asked.space)
-        entry = self._decide(request, "memory.write", asked.space, {"text": asked.text}, verdict)
+        verdict = await self._door.may_use(session, "memory.write", asked.space)
+        entry = await self._decide(request, "memory.write", asked.space, {"text": asked.text}, verdict)
         result = await self._done(entry, self._door.memory.remember(asked.text, asked.space, session, run, key))
         return answer(result)
 
     async def recall(self, request: Request) -> Response:
         asked = await parse(request, _Recall, _BODY)
         session, _, _ = _headers(request)
-        names = asked.spaces if asked.spaces is not None else self._door.spaces_of(session, "memory.read")
-        verdicts = [self._door.may_use(session, "memory.read", name) for name in names]
+        names = asked.spaces if asked.spaces is not None else await self._door.spaces_of(session, "memory.read")
+        verdicts = [await self._door.may_use(session, "memory.read", name) for name in names]
         refused = next((verdict for verdict in verdicts if not verdict.allowed), None)
         verdict = refused or Verdict(
             True, "; ".join(sorted({verdict.rule for verdict in verdicts})) or "spec.memory.spaces"
         )
-        entry = self._decide(request, "memory.read", ",".join(names), {"query": asked.query}, verdict)
+        entry = await self._decide(request, "memory.read", ",".join(names), {"query": asked.query}, verdict)
         found = await self._done(
             entry, self._door.memory.recall(asked.query, names, session, asked.limit or 10, asked.budget)
         )
         for one in found:
-            self._door.conversations.saw(session, self._door.memory.space(one.record.space).class_)
+            await self._door.conversations.saw(session, self._door.memory.space(one.record.space).class_)
         memories = [
             {
                 "id": one.record.id,
@@ -90,19 +90,19 @@ class Remembering:
     async def forget(self, request: Request) -> Response:
         asked = await parse(request, _Forget, _BODY)
         session, _, key = _headers(request)
-        names = self._door.spaces_of(session, "memory.write")
+        names = await self._door.spaces_of(session, "memory.write")
         verdict = Verdict(bool(names), "spec.memory.spaces" if names else "no space of memory may be written to")
         arguments: dict[str, object] = {"id": asked.id, "query": asked.query}
-        entry = self._decide(request, "memory.forget", ",".join(names), arguments, verdict)
+        entry = await self._decide(request, "memory.forget", ",".join(names), arguments, verdict)
         erased = await self._done(entry, self._door.memory.forget(asked.id, asked.query, names, session, key))
         return answer({"forgotten": erased})
 
-    def _decide(
+    async def _decide(
         self, request: Request, action: str, resource: str, arguments: dict[str, object], verdict: Verdict
     ) -> Entry:
         session, run, _ = _headers(request)
         self._door.work.sign_of_life()
-        return self._door.audit.decide(Call(AGENT, action, resource, arguments, run, session), verdict)
+        return await self._door.audit.admit(Call(AGENT, action, resource, arguments, run, session), verdict)
 
     @staticmethod
     async def _done(entry: Entry, doing: Awaitable[_T]) -> _T:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from paictl.manifest.models import ClassName
 from paictl.runtime.config import ModelRoute
 
-__all__ = ["Choice", "Conversation", "Conversations", "choose", "higher"]
+__all__ = ["CLASSES", "Choice", "Conversation", "Conversations", "choose", "higher"]
 
-_ORDER: tuple[ClassName, ...] = ("public", "internal", "private")
+CLASSES: tuple[ClassName, ...] = ("public", "internal", "private")
+"""From the least confidential to the most."""
+
 _REMEMBERED = 10_000
 
 
@@ -42,10 +44,10 @@ class Conversations:
         self._unknown = Conversation(owner)
         self._known: OrderedDict[str, Conversation] = OrderedDict()
 
-    def of(self, session: str) -> Conversation:
+    async def of(self, session: str) -> Conversation:
         return self._known.get(session, self._unknown)
 
-    def enter(self, session: str, principal: str, label: ClassName | None) -> Conversation:
+    async def enter(self, session: str, principal: str, label: ClassName | None) -> Conversation:
         """A person speaks: a class sticks and only ever rises; what came in under the higher one is still in there."""
         known = self._known.get(session)
         wanted = label or (known.label if known else "private")
@@ -56,19 +58,19 @@ class Conversations:
             self._known.popitem(last=False)
         return entered
 
-    def saw(self, session: str, label: ClassName) -> None:
+    async def saw(self, session: str, label: ClassName) -> None:
         """Data of that class came into the conversation."""
         known = self._known.get(session)
         if known is not None:
             self._known[session] = replace(known, label=higher(known.label, label))
 
-    def forget(self, session: str) -> None:
+    async def forget(self, session: str) -> None:
         self._known.pop(session, None)
 
 
 def higher(one: ClassName, other: ClassName) -> ClassName:
     """The more confidential of two classes."""
-    return max(one, other, key=_ORDER.index)
+    return max(one, other, key=CLASSES.index)
 
 
 def choose(

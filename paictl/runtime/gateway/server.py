@@ -45,7 +45,7 @@ async def serve(config: GatewayConfig) -> None:
     people = Tokens({config.owner: _token(config.token_file)})
     agent = Tokens({AGENT: _token(config.agent_token_file)})
     address = endpoints.parse(config.listen)
-    hosts = answers_to(address) if isinstance(address, endpoints.TcpAddress) else None
+    hosts = answers_to(address, config.names) if isinstance(address, endpoints.TcpAddress) else None
     sockets = [endpoints.listen(config.listen), endpoints.listen(config.inner)]
     door = Door.build(config)
     await door.open()

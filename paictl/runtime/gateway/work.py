@@ -1,7 +1,7 @@
 """The agent's work: a queue that it polls, and the answers that it streams back to whoever waits for them.
 
 The agent listens on nothing, so the door can't call it. Work that was taken and not begun to be answered when the agent
-says hello again (it died in between) is offered again under the same id.
+says hello again (it died in between) is offered again under the same id. ``shared/queue.py`` is the same over several gateways.
 """
 
 from __future__ import annotations
@@ -17,17 +17,29 @@ from typing import Any
 
 from paictl.runtime.gateway.answers import ApiError
 
-__all__ = ["Hello", "Work", "WorkQueue"]
+__all__ = [
+    "GREETING_SECONDS",
+    "IDLE_SECONDS",
+    "LATER",
+    "LIFE_SECONDS",
+    "STRANGER_SECONDS",
+    "TAKE_SECONDS",
+    "WAITING",
+    "Hello",
+    "Work",
+    "WorkQueue",
+]
 
 # Signs of life: an agent that polls, answers or calls shows them at least this often, whatever else it does.
-_LIFE_SECONDS = 60.0
-_TAKE_SECONDS = 30.0
+LIFE_SECONDS = 60.0
+TAKE_SECONDS = 30.0
 # So long after its start the gateway takes messages for an agent that has yet to come up: both may have been restarted.
-_GREETING_SECONDS = 20.0
-_IDLE_SECONDS = 300.0
-_STRANGER_SECONDS = 1.0
-_WAITING = 64
+GREETING_SECONDS = 20.0
+IDLE_SECONDS = 300.0
+STRANGER_SECONDS = 1.0
+WAITING = 64
 _AHEAD = 256
+LATER = {"Retry-After": "5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +78,16 @@ class WorkQueue:
         self._closed = False
         self._changed = asyncio.Condition()
 
-    @property
-    def ready(self) -> bool:
+    async def open(self) -> None:
+        """It is empty when the gateway begins."""
+
+    async def greeted(self) -> Hello | None:
+        """What the agent said when it came up; None when it did not yet."""
+        return self.hello
+
+    async def ready(self) -> bool:
         """Whether an agent is there: it said hello and shows signs of life."""
-        alive = self._polls or self._replies or time.monotonic() - self._seen < _LIFE_SECONDS
+        alive = self._polls or self._replies or time.monotonic() - self._seen < LIFE_SECONDS
         return self.hello is not None and bool(alive)
 
     def sign_of_life(self) -> None:
@@ -93,15 +111,18 @@ class WorkQueue:
         async with self._changed:
             self._changed.notify_all()
 
+    async def end(self) -> None:
+        """Nothing is kept."""
+
     async def offer(self, payload: dict[str, Any]) -> Work:
         """Queue work; raises ``ApiError`` 503 when nobody is there to do it, nor can be expected any moment."""
         await self._greeting()
-        if not self.ready:
+        if not await self.ready():
             raise ApiError(
-                503, "agent_unavailable", "the agent is not up; paictl status and paictl logs agent say why", _LATER
+                503, "agent_unavailable", "the agent is not up; paictl status and paictl logs agent say why", LATER
             )
-        if len(self._waiting) >= _WAITING:
-            raise ApiError(503, "agent_busy", f"{_WAITING} messages wait for the agent already", _LATER)
+        if len(self._waiting) >= WAITING:
+            raise ApiError(503, "agent_busy", f"{WAITING} messages wait for the agent already", LATER)
         work = Work({"id": f"work-{uuid.uuid4().hex}"} | payload)
         self._waiting[work.id] = work
         async with self._changed:
@@ -110,7 +131,7 @@ class WorkQueue:
 
     async def _greeting(self) -> None:
         """Wait for the agent's first hello, but not longer after the gateway's own start than it may take."""
-        patience = self._began + _GREETING_SECONDS - time.monotonic()
+        patience = self._began + GREETING_SECONDS - time.monotonic()
         if self.hello is None and patience > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience), self._changed:
@@ -120,7 +141,7 @@ class WorkQueue:
         """The next piece of work, or None after that many seconds."""
         if self.hello is None:
             # It said hello to this gateway's predecessor, on its way out: a poll that ends early has it say so again.
-            seconds = min(seconds, _STRANGER_SECONDS)
+            seconds = min(seconds, STRANGER_SECONDS)
         self._polls += 1
         try:
             async with asyncio.timeout(seconds), self._changed:
@@ -138,8 +159,12 @@ class WorkQueue:
         work.taken.set()
         return work
 
-    def answering(self, work_id: str) -> Work:
-        """The work that a reply is for; raises ``ApiError`` 410 when nobody waits for it any more."""
+    async def answering(self, work_id: str, reply: str) -> Work:
+        """The work that a reply is for; ``reply`` tells one attempt of the agent's from another.
+
+        Raises ``ApiError`` 410 when nobody waits for it any more.
+        """
+        del reply
         work = self._taken.get(work_id) or self._waiting.pop(work_id, None)
         if work is None:
             raise ApiError(410, "nobody_waits", "nobody waits for this answer any more")
@@ -170,10 +195,10 @@ class WorkQueue:
             await self._until_taken(work)
             while True:
                 try:
-                    event = await asyncio.wait_for(work.events.get(), _IDLE_SECONDS)
+                    event = await asyncio.wait_for(work.events.get(), IDLE_SECONDS)
                 except TimeoutError as error:
                     raise ApiError(
-                        504, "agent_timeout", f"the agent said nothing for {_IDLE_SECONDS:.0f} seconds"
+                        504, "agent_timeout", f"the agent said nothing for {IDLE_SECONDS:.0f} seconds"
                     ) from error
                 if "error" in event:
                     raise ApiError(502, "agent_failed", str(event["error"]))
@@ -194,16 +219,13 @@ class WorkQueue:
     async def _until_taken(self, work: Work) -> None:
         while not work.taken.is_set():
             try:
-                await asyncio.wait_for(work.taken.wait(), _TAKE_SECONDS)
+                await asyncio.wait_for(work.taken.wait(), TAKE_SECONDS)
             except TimeoutError as error:
-                busy = bool(self._replies) or time.monotonic() - self._seen < _TAKE_SECONDS
+                busy = bool(self._replies) or time.monotonic() - self._seen < TAKE_SECONDS
                 if not busy:
-                    raise ApiError(503, "agent_unavailable", "the agent did not take the message", _LATER) from error
+                    raise ApiError(503, "agent_unavailable", "the agent did not take the message", LATER) from error
 
     def _fail(self, work: Work) -> None:
         while work.events.full():
             work.events.get_nowait()
         work.events.put_nowait({"error": "the agent broke off in the middle of its answer"})
-
-
-_LATER = {"Retry-After": "5"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paictl.clock import ManualClock
-from paictl.runtime.agent.schedules import Schedules
+from paictl.runtime.agent.schedules import FileKept, Schedules
 from paictl.runtime.config import ScheduledWorkflow
 from tests.runtime.agent.conftest import Room
 from tests.runtime.agent.gateway import until
@@ -18,7 +18,9 @@ HOUR = 3600.0
 
 
 def schedules(path: Path, clock: ManualClock, cron: str = "0 * * * *", timezone: str = "UTC") -> Schedules:
-    return Schedules({"brief": ScheduledWorkflow(prompt="p", schedule=cron, timezone=timezone)}, path / "s.json", clock)
+    return Schedules(
+        {"brief": ScheduledWorkflow(prompt="p", schedule=cron, timezone=timezone)}, FileKept(path / "s.json"), clock
+    )
 
 
 def test_nothing_before_the_agent_first_saw_a_schedule_is_due(tmp_path: Path) -> None:

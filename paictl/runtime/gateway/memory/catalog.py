@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Protocol
 
 import apsw
 
 from paictl.runtime.gateway.database import Database
 
-__all__ = ["Catalog", "Entry"]
+__all__ = ["Catalog", "Entry", "Indexes"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS indexes (
@@ -37,8 +38,36 @@ class Entry:
     complete: bool = False
 
 
+class Indexes(Protocol):
+    """The table of indexes, wherever it is."""
+
+    async def open(self) -> None:
+        """Make or find it."""
+        ...
+
+    async def entry(self, engine: str, fingerprint: str, dimension: int | None) -> Entry | None:
+        """The newest index of an embedding identity on an engine; of any length where that is not known."""
+        ...
+
+    async def add(self, engine: str, fingerprint: str, dimension: int) -> Entry:
+        """Name a new index."""
+        ...
+
+    async def others(self, name: str) -> list[Entry]:
+        """Every index but that one."""
+        ...
+
+    async def mark(self, name: str, *, complete: bool) -> None:
+        """Whether every record is in it."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """It is gone."""
+        ...
+
+
 class Catalog:
-    """The table of indexes."""
+    """The table of indexes, in the records' own file."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -46,27 +75,24 @@ class Catalog:
     async def open(self) -> None:
         await self._database.run(_open)
 
-    async def entry(self, engine: str, fingerprint: str, dimension: int) -> Entry | None:
-        """The newest index of an embedding identity on an engine."""
-        where = "WHERE engine = ? AND fingerprint = ? AND dimension = ? ORDER BY rowid DESC LIMIT 1"
+    async def entry(self, engine: str, fingerprint: str, dimension: int | None) -> Entry | None:
+        where = (
+            "WHERE engine = ? AND fingerprint = ? AND dimension = coalesce(?, dimension) ORDER BY rowid DESC LIMIT 1"
+        )
         found = await self._database.run(_entries, where, (engine, fingerprint, dimension))
         return found[0] if found else None
 
     async def add(self, engine: str, fingerprint: str, dimension: int) -> Entry:
-        """Name a new index."""
         entry = Entry(f"paictl_vectors_{uuid.uuid4().hex[:12]}", engine, fingerprint, dimension)
         return await self._database.run(_add, entry)
 
     async def others(self, name: str) -> list[Entry]:
-        """Every index but that one."""
         return await self._database.run(_entries, "WHERE name != ?", (name,))
 
     async def mark(self, name: str, *, complete: bool) -> None:
-        """Whether every record is in it."""
         await self._database.run(_mark, name, complete=complete)
 
     async def remove(self, name: str) -> None:
-        """It is gone."""
         await self._database.run(_remove, name)
 
 

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from paictl.runtime.gateway.answers import ApiError
-from paictl.runtime.gateway.memory.catalog import Catalog, Entry
+from paictl.runtime.gateway.memory.catalog import Entry, Indexes
 from paictl.runtime.gateway.memory.port import (
     Embedding,
     Record,
@@ -34,14 +35,17 @@ _log = logging.getLogger("paictl.gateway")
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where vectors are kept at present, and the embedded store: what it kept before can be let go of at any time."""
+    """Where vectors are kept at present, and the embedded store: what it kept before can be let go of at any time.
 
-    present: VectorStore
-    embedded: VectorStore
+    There is no embedded one where the records are not in a file.
+    """
+
+    present: VectorStore | None
+    embedded: VectorStore | None
 
     def of(self, engine: str) -> VectorStore | None:
         """The store of that engine, if it can be reached with the present configuration."""
-        return next((store for store in (self.present, self.embedded) if store.engine == engine), None)
+        return next((store for store in (self.present, self.embedded) if store and store.engine == engine), None)
 
 
 @dataclass(slots=True)
@@ -57,10 +61,10 @@ class Indexing:
     def __init__(
         self,
         records: RecordStore,
-        catalog: Catalog,
+        catalog: Indexes,
         stores: Stores,
         embedding: Embedding | None,
-        writing: asyncio.Lock,
+        writing: AbstractAsyncContextManager[object],
     ) -> None:
         self._records = records
         self._catalog = catalog
@@ -70,8 +74,9 @@ class Indexing:
         self._open: _Open | None = None
         self._retired: list[tuple[str, VectorIndex]] = []
         self._due = asyncio.Event()
-        served = stores.present.engine != stores.embedded.engine
-        self.problem = f"{stores.present.engine} was not reached yet" if embedding and served else ""
+        self._following = False
+        served = stores.present is not None and stores.present is not stores.embedded
+        self.problem = f"{stores.present.engine} was not reached yet" if embedding and served and stores.present else ""
 
     @property
     def resting(self) -> bool:
@@ -110,7 +115,7 @@ class Indexing:
 
     async def remove(self, numbers: Sequence[int]) -> bool:
         """Erase vectors; False when some have to go later. ``writing`` is held."""
-        if self._open is None and self._embedding is not None:
+        if self._embedding is not None and (self._open is None or self._following):
             return False
         present = [self._open.index] if self._open else []
         try:
@@ -127,11 +132,36 @@ class Indexing:
         """Make the index what the records say. Raises ``ApiError`` when the embedding or the store is away."""
         if self._embedding is None:
             return
+        if self._following:
+            # Whoever did this before is gone; what it had begun is done to its end.
+            self._following, self._open = False, None
         try:
             await self._catch_up(self._embedding)
         except StoreUnavailable as error:
             self._lose(error)
             raise
+
+    async def follow(self) -> None:
+        """Another gateway keeps the index: use the one that it has. Raises ``StoreUnavailable`` when the store is away."""
+        store, embedding = self._stores.present, self._embedding
+        if embedding is None or store is None:
+            return
+        self._following = True
+        entry = await self._catalog.entry(store.engine, embedding.fingerprint, embedding.dimension)
+        if entry is not None and self._open is not None and self._open.entry.name == entry.name:
+            self._open.complete = entry.complete
+            return
+        try:
+            index = await store.find(entry.name, entry.dimension) if entry else None
+        except StoreUnavailable as error:
+            self._lose(error)
+            raise
+        self._open = _Open(entry, index, entry.complete) if entry and index else None
+        self.problem = "" if self._open else f"{store.engine} has no index yet"
+
+    def nudge(self) -> None:
+        """There is something to do."""
+        self._due.set()
 
     async def rest(self, seconds: float) -> None:
         """Sleep that long, or until there is something to do."""
@@ -140,7 +170,8 @@ class Indexing:
         self._due.clear()
 
     async def close(self) -> None:
-        await self._stores.present.close()
+        if self._stores.present is not None:
+            await self._stores.present.close()
 
     def _lose(self, error: StoreUnavailable) -> None:
         # Whoever comes next does not wait for it: until catch_up has found it again, nobody asks it.
@@ -148,8 +179,13 @@ class Indexing:
         self.problem = str(error)
         self._due.set()
 
+    def _present(self) -> VectorStore:
+        if self._stores.present is None:
+            raise StoreUnavailable("no store of vectors is named: memory.store")
+        return self._stores.present
+
     async def _begin(self, embedding: Embedding, dimension: int) -> _Open:
-        store = self._stores.present
+        store = self._present()
         entry = await self._catalog.entry(store.engine, embedding.fingerprint, dimension)
         index = await store.find(entry.name, dimension) if entry else None
         if entry and index is None:
@@ -160,7 +196,7 @@ class Indexing:
         return await self._use(entry, index)
 
     async def _make(self, embedding: Embedding, dimension: int) -> _Open:
-        store = self._stores.present
+        store = self._present()
         entry = await self._catalog.add(store.engine, embedding.fingerprint, dimension)
         return await self._use(entry, await store.create(entry.name, dimension))
 

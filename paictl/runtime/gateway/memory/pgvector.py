@@ -12,12 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
-from urllib.parse import urlsplit
 
 from paictl.runtime.config import StoreRoute
-from paictl.runtime.gateway import egress, endpoints
 from paictl.runtime.gateway.answers import ApiError
 from paictl.runtime.gateway.memory.port import Scope, StoreUnavailable, Vector
+from paictl.runtime.gateway.pgserver import PgServer, line
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,7 +26,6 @@ __all__ = ["PgStore", "PgVectors"]
 
 _T = TypeVar("_T")
 _SCHEMA = "paictl"
-_CONNECT_SECONDS = 5
 _CALL_SECONDS = 30.0
 # A table of up to this many rows is rewritten after a removal, within a second on a small machine; nobody can ask it meanwhile.
 _REWRITTEN_ROWS = 20_000
@@ -43,9 +41,9 @@ class PgStore:
     engine = "pgvector"
 
     def __init__(self, route: StoreRoute) -> None:
-        self._route = route
         self.managed = route.managed
-        self._where = _location(route)
+        self._server = PgServer(route.endpoint, route.managed, route.secret, route.hosts, "memory.store")
+        self._where = self._server.where
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._turn = asyncio.Lock()
 
@@ -76,10 +74,10 @@ class PgStore:
                 except psycopg.OperationalError as error:
                     await self._drop()
                     if attempt == 2 or known is None:
-                        raise StoreUnavailable(f"pgvector at {self._where}: {_line(error)}") from error
+                        raise StoreUnavailable(f"pgvector at {self._where}: {line(error)}") from error
                 except psycopg.Error as error:
                     await self._drop()
-                    raise StoreUnavailable(f"pgvector at {self._where}: {_line(error)}") from error
+                    raise StoreUnavailable(f"pgvector at {self._where}: {line(error)}") from error
                 except TimeoutError as error:
                     await self._drop()
                     raise StoreUnavailable(f"pgvector at {self._where} does not answer") from error
@@ -95,38 +93,16 @@ class PgStore:
         return self._connection
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        import psycopg
-
-        connection = await psycopg.AsyncConnection.connect(
-            **self._address(),
-            password=self._password(),
-            autocommit=True,
-            connect_timeout=_CONNECT_SECONDS,
-            application_name="paictl",
-            # Also a server that is cut off in silence is noticed.
-            tcp_user_timeout=10_000,
-        )
+        try:
+            connection = await self._server.connect("paictl", autocommit=True)
+        except ApiError as error:
+            raise StoreUnavailable(f"pgvector at {self._where}: {error}") from error
         try:
             await _prepare(connection, managed=self.managed)
         except BaseException:
             await connection.close()
             raise
         return connection
-
-    def _address(self) -> dict[str, Any]:
-        if not self._route.endpoint.startswith("tcp:"):
-            return {"conninfo": self._route.endpoint}
-        host, _, port = self._where.rpartition(":")
-        return {"host": host.strip("[]"), "port": port, "user": "paictl", "dbname": "paictl"}
-
-    def _password(self) -> str | None:
-        if self._route.secret is None:
-            return None
-        try:
-            key = egress.credential(self._route.secret, f"postgresql://{self._where}", self._route.hosts)
-        except ApiError as error:
-            raise StoreUnavailable(f"pgvector at {self._where}: {error}") from error
-        return key.decode("ascii")
 
     async def _drop(self) -> None:
         if self._connection is not None:
@@ -254,7 +230,7 @@ async def _prepare(connection: psycopg.AsyncConnection[Any], *, managed: bool) -
         except psycopg.Error as error:
             if error.sqlstate not in _NO_EXTENSION:
                 raise
-            raise StoreUnavailable(f"this Postgres has no pgvector: {_line(error)}") from error
+            raise StoreUnavailable(f"this Postgres has no pgvector: {line(error)}") from error
         row = await (await connection.execute(found)).fetchone()
     if row is None:
         raise StoreUnavailable("the extension is not in this database; let its owner run: CREATE EXTENSION vector")
@@ -265,24 +241,3 @@ async def _prepare(connection: psycopg.AsyncConnection[Any], *, managed: bool) -
 async def _known(connection: psycopg.AsyncConnection[Any], name: str) -> bool:
     query = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s"
     return await (await connection.execute(query, (_SCHEMA, name))).fetchone() is not None
-
-
-def _location(route: StoreRoute) -> str:
-    """``HOST:PORT``, for messages and for the rule that binds the secret to its hosts."""
-    if route.endpoint.startswith("tcp:"):
-        endpoints.parse(route.endpoint)
-        return route.endpoint.removeprefix("tcp:")
-    parts = urlsplit(route.endpoint)
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname:
-        raise ValueError("memory.store.url is not the address of a Postgres: postgresql://USER@HOST:PORT/DATABASE")
-    if parts.password is not None:
-        raise ValueError("memory.store.url holds a password; name it as a secret instead: memory.store.secret")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{parts.port or 5432}"
-
-
-def _line(error: Exception) -> str:
-    """What the server or libpq said, in one line, without the address that is told anyway. Neither repeats a password."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip() and not line.startswith("\t")]
-    last = lines[-1] if lines else type(error).__name__
-    return " ".join(last.rpartition(" failed: ")[2].removeprefix("FATAL: ").split())

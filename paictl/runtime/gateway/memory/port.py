@@ -239,6 +239,10 @@ class RecordStore(Protocol):
         """These have gone."""
         ...
 
+    async def tidy(self) -> None:
+        """Overwrite what was erased, where that is work of its own; done in the background."""
+        ...
+
     async def answered(self, key: str) -> dict[str, object] | None:
         """What a writing call with that idempotency key was answered."""
         ...

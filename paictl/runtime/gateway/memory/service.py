@@ -9,21 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from paictl.manifest.models import Space
 from paictl.manifest.quantities import parse_duration
 from paictl.runtime.gateway.answers import ApiError
 from paictl.runtime.gateway.database import Database
-from paictl.runtime.gateway.memory.catalog import Catalog
+from paictl.runtime.gateway.memory.catalog import Catalog, Indexes
 from paictl.runtime.gateway.memory.indexing import Indexing, Stores
 from paictl.runtime.gateway.memory.port import Embedding, Found, NewRecord, RecordStore, Scope, VectorStore
 from paictl.runtime.gateway.memory.records import SqliteRecords
 from paictl.runtime.gateway.memory.vectors import SqliteStore
 from paictl.runtime.headers import SESSION
 
-__all__ = ["Memory", "fuse"]
+__all__ = ["Keeping", "Memory", "fuse", "in_file"]
 
 # Cormack, Clarke, Buettcher 2009: the constant that reciprocal rank fusion was published with.
 _RRF = 60
@@ -37,23 +39,45 @@ _MOST_AGAIN_SECONDS = 8.0
 _log = logging.getLogger("paictl.gateway")
 
 
-class Memory:
-    """The memory of one agent. Records are in the file at ``path``, vectors too unless ``store`` says otherwise."""
+async def _always() -> bool:
+    return True
 
-    def __init__(
-        self,
-        path: Path,
-        spaces: Mapping[str, Space],
-        embedding: Embedding | None,
-        store: VectorStore | None = None,
-    ) -> None:
-        self._database = Database(path, vectors=True)
-        self._records: RecordStore = SqliteRecords(self._database)
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where a memory is kept. ``writing`` is held by whoever changes records or vectors; one of all gateways ``leads``."""
+
+    records: RecordStore
+    catalog: Indexes
+    stores: Stores
+    writing: AbstractAsyncContextManager[object]
+    leads: Callable[[], Awaitable[bool]] = _always
+    owing: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None
+
+
+def in_file(path: Path, store: VectorStore | None = None) -> Keeping:
+    """Records are in the file at ``path``, vectors too unless ``store`` says otherwise. Raises ``ValueError`` as ``Database`` does."""
+    database = Database(path, vectors=True)
+    embedded = SqliteStore(database)
+    return Keeping(
+        records=SqliteRecords(database),
+        catalog=Catalog(database),
+        stores=Stores(store or embedded, embedded),
+        writing=asyncio.Lock(),
+        close=database.close,
+    )
+
+
+class Memory:
+    """The memory of one agent."""
+
+    def __init__(self, keeping: Keeping, spaces: Mapping[str, Space], embedding: Embedding | None) -> None:
+        self._keeping = keeping
+        self._records = keeping.records
         self._spaces = spaces
-        self._writing = asyncio.Lock()
-        embedded = SqliteStore(self._database)
-        stores = Stores(store or embedded, embedded)
-        self._indexing = Indexing(self._records, Catalog(self._database), stores, embedding, self._writing)
+        self._writing = keeping.writing
+        self._indexing = Indexing(self._records, keeping.catalog, keeping.stores, embedding, self._writing)
 
     @property
     def problem(self) -> str:
@@ -149,9 +173,12 @@ class Memory:
         while True:
             pause = again
             try:
-                async with self._writing:
-                    await self._erase(await self._records.expired(time.time()))
-                await self._indexing.catch_up()
+                if await self._keeping.leads():
+                    await self._sweep()
+                    await self._indexing.catch_up()
+                else:
+                    await self._indexing.follow()
+                await self._records.tidy()
                 said, again = "", _AGAIN_SECONDS
                 pause = _SWEEP_SECONDS if self._indexing.resting else again
             except ApiError as error:
@@ -163,9 +190,17 @@ class Memory:
                 again = min(again * 2, _MOST_AGAIN_SECONDS)
             await self._indexing.rest(pause)
 
+    def nudge(self) -> None:
+        """Another gateway left something to do."""
+        self._indexing.nudge()
+
     async def close(self) -> None:
         await self._indexing.close()
-        self._database.close()
+        self._keeping.close()
+
+    async def _sweep(self) -> None:
+        async with self._writing:
+            await self._erase(await self._records.expired(time.time()))
 
     async def _erase(self, numbers: Sequence[int]) -> list[str]:
         # Vectors first: a crash in between leaves a record that can still be forgotten, never a vector without one. When
@@ -173,7 +208,11 @@ class Memory:
         if not numbers:
             return []
         removed = await self._indexing.remove(numbers)
-        return await self._records.erase(numbers, owed=not removed)
+        erased = await self._records.erase(numbers, owed=not removed)
+        self._indexing.nudge()
+        if not removed:
+            self._keeping.owing()
+        return erased
 
 
 def fuse(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
