@@ -1,6 +1,7 @@
-"""NetworkPolicies of others that let our pods be reached, or reach, more than the blueprint says: policies only ever add up. Pure.
+"""What others put beside ours that opens it: NetworkPolicies that select our pods, bindings that give our accounts rights. Pure.
 
-What is found is told beside our own policy of that service, so that a plan names it; nobody but its owner removes it, or agrees.
+Both only ever add up. What is found is told beside our own policy or account, so that a plan names it; nobody but its owner
+removes it, or agrees.
 """
 
 from __future__ import annotations
@@ -13,44 +14,54 @@ from paictl.engine.driver import Scope
 from paictl.engine.model import Observed
 from paictl.errors import Refused
 
-__all__ = ["AGREED", "OPENED", "openings", "refusal"]
+__all__ = ["AGREED", "GRANTED", "OPENED", "openings", "refusal"]
 
 Json = Mapping[str, Any]
 
-OPENED = "opened"
-"""The field of a policy's spec that names the others' policies which open what it closes."""
+OPENED, GRANTED = "opened", "granted"
+"""The fields of a policy's and an account's spec that name what of others opens what it closes, or gives it rights."""
 
 AGREED = "paictl/agreed"
-"""An annotation on somebody's policy: the agent whose owner knows of it and wants it, such as for a monitoring system."""
+"""An annotation on what is somebody's: the agent whose owner knows of it and wants it, such as for a monitoring system."""
 
 _COMPONENT = "app.kubernetes.io/component"
 
 
-def openings(scope: Scope, standing: Iterable[Json]) -> dict[str, list[str]]:
-    """For each of our policies the names of the others' that open the same pods."""
+def openings(scope: Scope, standing: Iterable[Json], bindings: Iterable[Json]) -> dict[tuple[str, str], dict[str, Any]]:
+    """For each of our policies and accounts, by kind and name: the field that names what of others opens it."""
     lives = list(standing)
     policies = [one for one in lives if one["kind"] == "NetworkPolicy"]
-    ours = {one["metadata"]["name"] for one in policies if _mine(scope, one)}
-    found: dict[str, list[str]] = {}
+    ours = {(one["kind"], one["metadata"]["name"]) for one in lives if _mine(scope, one)}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for pods in (_labels(one) for one in lives if _mine(scope, one)):
-        name = pods.get(_COMPONENT, "")
+        policy = ("NetworkPolicy", pods.get(_COMPONENT, ""))
         opening = [one for one in policies if not _mine(scope, one) and _opens(scope, one, pods)]
-        if name in ours and opening:
-            found[name] = sorted(str(one["metadata"]["name"]) for one in opening)
+        if policy in ours and opening:
+            found[policy] = {OPENED: sorted(str(one["metadata"]["name"]) for one in opening)}
+    given = [one for one in bindings if not _agreed(scope, one)]
+    for account in ((kind, name) for kind, name in ours if kind == "ServiceAccount"):
+        names = sorted(str(one["metadata"]["name"]) for one in given if _binds(one, account[1]))
+        if names:
+            found[account] = {GRANTED: names}
     return found
 
 
 def refusal(scope: Scope, standing: Iterable[Observed]) -> Refused | None:
     """What to tell of those that were found; None where there are none."""
-    found = [(one.address.name, name) for one in standing for name in _names(one.spec.get(OPENED))]
-    if not found:
-        return None
-    known = sorted({name for _, name in found})
-    return Refused(
-        "\n".join(f"the NetworkPolicy {name}, which is not paictl's, opens the pods of {mine}" for mine, name in found),
-        help=f"Have it leave out pods with the label app.kubernetes.io/instance={scope.agent}; or agree to it: "
-        f"`kubectl annotate networkpolicy {' '.join(known)} {AGREED}={scope.agent}`.",
-    )
+    told, helps = [], []
+    for one in standing:
+        for name in _names(one.spec.get(OPENED)):
+            told.append(f"the NetworkPolicy {name}, which is not paictl's, opens the pods of {one.address.name}")
+            out = f"leave out pods with the label app.kubernetes.io/instance={scope.agent}"
+            helps.append(f"Have {name} {out}, or agree to it: {_agree(scope, 'networkpolicy', name)}")
+        for name in _names(one.spec.get(GRANTED)):
+            told.append(f"the RoleBinding {name} gives rights to the account {one.address.name}, which needs none")
+            helps.append(f"Have {name} leave it out, or agree to it: {_agree(scope, 'rolebinding', name)}")
+    return Refused("\n".join(told), help="\n".join(dict.fromkeys(helps))) if told else None
+
+
+def _agree(scope: Scope, kind: str, name: str) -> str:
+    return f"`kubectl annotate {kind} {name} {AGREED}={scope.agent}`."
 
 
 def _names(value: object) -> list[str]:
@@ -69,9 +80,22 @@ def _labels(live: Json) -> Mapping[str, str]:
     return found
 
 
+def _agreed(scope: Scope, live: Json) -> bool:
+    return bool((live["metadata"].get("annotations") or {}).get(AGREED) == scope.agent)
+
+
+def _binds(binding: Json, account: str) -> bool:
+    """Whether it means this very account: groups are a cluster's own matter."""
+    namespace = binding["metadata"]["namespace"]
+    return any(
+        (one["kind"], one["name"], one.get("namespace", namespace)) == ("ServiceAccount", account, namespace)
+        for one in binding.get("subjects") or ()
+    )
+
+
 def _opens(scope: Scope, policy: Json, pods: Mapping[str, str]) -> bool:
-    spec, metadata = policy["spec"], policy["metadata"]
-    if (metadata.get("annotations") or {}).get(AGREED) == scope.agent:
+    spec = policy["spec"]
+    if _agreed(scope, policy):
         return False
     # Without a rule it allows nothing, and only closes.
     types = spec.get("policyTypes") or ("Ingress", "Egress")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +25,7 @@ from paictl.drivers.kubernetes.naming import (
     needs_of,
     owner_of,
 )
-from paictl.drivers.kubernetes.openings import OPENED, openings
+from paictl.drivers.kubernetes.openings import openings
 from paictl.drivers.kubernetes.secrets import spec_of_secret
 from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.engine.driver import Scope
@@ -46,6 +46,7 @@ _READ = tuple(KINDS.values())
 def look(connection: Connection, scope: Scope, namespace: str) -> list[Observed]:
     """Every resource, and what stands in the way of one. Raises what the connection raises when a part can't be read."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
+        bindings = pool.submit(_bindings, connection, namespace)
         listed = pool.map(lambda kind: (kind, _there(connection, kind, namespace)), _READ)
         found = [
             _Found(connection, scope, namespace, kind, one)
@@ -53,9 +54,21 @@ def look(connection: Connection, scope: Scope, namespace: str) -> list[Observed]
             for one in several
             if _counts(scope, kind, one)
         ]
-        opened = openings(scope, (one.live for one in found))
-        told = (replace(one, opened=tuple(opened.get(one.policy, ()))) for one in found)
+        opened = openings(scope, (one.live for one in found), bindings.result())
+        told = (replace(one, opened=opened.get((one.kind.kind, one.address.name), {})) for one in found)
         return list(pool.map(_Found.observed, told))
+
+
+def _bindings(connection: Connection, namespace: str) -> list[Any]:
+    """Who gives rights to whom in the namespace; nothing for who may not see that."""
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
+    try:
+        found: list[Any] = connection.ask(path, "reading rolebindings")["items"]
+    except ApiError as no:
+        if no.status != HTTPStatus.FORBIDDEN:
+            raise
+        return []
+    return found
 
 
 def _there(connection: Connection, kind: Kind, namespace: str) -> list[Any]:
@@ -97,12 +110,7 @@ class _Found:
     namespace: str
     kind: Kind
     live: Json
-    opened: tuple[str, ...] = ()
-
-    @property
-    def policy(self) -> str:
-        """The name of a NetworkPolicy; empty for everything else."""
-        return str(self.live["metadata"]["name"]) if self.kind.kind == "NetworkPolicy" else ""
+    opened: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def address(self) -> Address:
@@ -154,7 +162,7 @@ class _Found:
             else compared(applied, spec_of(self.scope.agent, self._wanted(applied)), live)
         )
         told |= additions.told(self.live, document_of(applied, self.namespace, self.address.name))
-        return {**told, OPENED: list(self.opened)} if self.opened else told
+        return {**told, **self.opened}
 
     def _wanted(self, applied: Mapping[str, Any]) -> Any:
         """What an apply of the same once more would come to."""

@@ -152,3 +152,19 @@ def test_a_policy_of_others_that_opens_our_pods_is_told_and_stays_theirs(stack: 
     stack.access.kubectl(here, "annotate", "networkpolicy/opens", f"paictl/agreed={stack.agent}")
     reconciler().apply(wanting(wanted))
     assert reconciler().plan(wanting(wanted)).empty
+
+
+@pytest.mark.promise(22)
+def test_rights_that_somebody_gives_an_account_of_ours_are_told(stack: Stack, reconciler: Reconciling) -> None:
+    wanted = [stack.made("ServiceAccount", "outer", {"automountServiceAccountToken": False})]
+    reconciler().apply(wanting(wanted))
+    here = f"--namespace={stack.namespace}"
+    for name, account in (("gives", "outer"), ("others", "default")):
+        given = f"--serviceaccount={stack.namespace}:{account}"
+        stack.access.kubectl(here, "create", "rolebinding", name, "--clusterrole=view", given)
+    assert _causes(reconciler().plan(wanting(wanted))) == {"serviceaccount/outer": "granted was changed by hand"}
+    with pytest.raises(PartlyApplied, match="the RoleBinding gives gives rights to the account outer"):
+        reconciler().apply(wanting(wanted))
+    stack.access.kubectl(here, "delete", "rolebinding/gives")
+    reconciler().apply(wanting(wanted))
+    assert reconciler().plan(wanting(wanted)).empty
