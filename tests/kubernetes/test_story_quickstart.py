@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.kubernetes.asking import asking
+from tests.kubernetes.costs import compared
 from tests.kubernetes.home import KubernetesHome
 from tests.kubernetes.lease import Lease
 from tests.kubernetes.runtime_image import Workshop
@@ -53,6 +54,12 @@ class TestTheQuickstartOnKubernetes(Life):
         after = home.running()
         assert {name for name in after if after[name] != before[name]} == {"model-chat"}
         assert home.steps() == []
+
+    def test_a_plan_that_finds_nothing_takes_no_longer_than_one_and_a_half_of_kubectls_diff(
+        self, home: KubernetesHome
+    ) -> None:
+        costs = compared(home, runs=3)
+        assert costs.plan.wall <= 1.5 * costs.diff.wall
 
     @pytest.mark.promise(24)
     def test_verify_names_what_an_agent_reaches_that_somebody_opened(self, home: KubernetesHome) -> None:
