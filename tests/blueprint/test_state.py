@@ -100,3 +100,11 @@ def test_embedded_state_is_as_it_was(tmp_path: Path) -> None:
 def test_one_machine_without_containers_keeps_its_state_in_files(tmp_path: Path, driver: str, said: int) -> None:
     asked = manifest(tmp_path, MODELS + "  state: {engine: postgres}\n")
     assert len([one for one in unavailable(asked, driver) if "state in Postgres" in one.summary]) == said
+
+
+def test_one_machine_runs_one_of_each_also_with_shared_state(tmp_path: Path) -> None:
+    asked = manifest(
+        tmp_path, MODELS + "  state: {engine: postgres}\n  scale: {gateway: {replicas: 2}, agent: {max: 2}}\n"
+    )
+    said = [one.summary for one in unavailable(asked, "docker")]
+    assert [one.partition(" is ")[0] for one in said] == ["more than one gateway", "more than one agent"]
