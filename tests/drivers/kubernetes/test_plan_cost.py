@@ -14,7 +14,7 @@ from tests.kubernetes.proxy import Proxy, proxied
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.slow]
 
-_LISTS = Counter(("GET", kind.plural) for kind in KINDS.values())
+_LISTS = Counter([*(("GET", kind.plural) for kind in KINDS.values()), ("GET", "rolebindings")])
 
 
 @pytest.fixture
