@@ -25,7 +25,7 @@ from paictl.drivers.kubernetes.view import look
 from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.errors import PaictlError
-from paictl.events import Emit
+from paictl.events import Emit, Event
 
 __all__ = ["KubernetesDriver"]
 
@@ -47,6 +47,7 @@ class KubernetesDriver:
     name: str = DRIVER
     silent: bool = True
     _forwards: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
+    _warned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         atexit.register(self._forwards.close)
@@ -58,6 +59,7 @@ class KubernetesDriver:
     def preflight(self, blueprint: Blueprint, observation: Observation) -> None:
         scope = _scope(blueprint)
         preflight.check(self.connection, scope, self._in(scope), resources(blueprint), observation)
+        secrets.present(self.connection, self._in(scope), blueprint)
         self._images.look(self.connection, blueprint, observation)
 
     def observe(self, scope: Scope) -> Observation:
@@ -67,6 +69,7 @@ class KubernetesDriver:
         source = step.resource or step.observed
         if source is None:
             return
+        self._warn(emit)
         scope = Scope(str(source.spec["agent"]), step.address.target)
         if step.observed is not None and step.action in {"delete", "replace"}:
             self._remove(scope, step)
@@ -135,6 +138,14 @@ class KubernetesDriver:
 
     def _in(self, scope: Scope) -> str:
         return self.namespace or scope.agent
+
+    def _warn(self, emit: Emit) -> None:
+        """Once: secrets go there."""
+        cluster = self.connection.cluster
+        if cluster.unverified and not self._warned:
+            self._warned = True
+            text = f"nobody knows whether {cluster.server} is the cluster that is meant: its kubeconfig has insecure-skip-tls-verify"
+            emit(Event("warning", "", {"text": f"{text}. Put its certificate-authority there instead."}))
 
     def _make(self, scope: Scope, step: Step, reader: SecretReader, emit: Emit) -> None:
         namespace, resource = self._in(scope), step.resource

@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 from paictl.drivers.kubernetes.connection import Connection
+from paictl.drivers.kubernetes.driver import KubernetesDriver
 from paictl.drivers.kubernetes.troubles import ApiError
+from paictl.engine.model import Address, Observed, Step
 from paictl.errors import Unreachable
+from paictl.events import Event
 from tests.drivers.kubernetes.apiserver import CUT, Answer, Asked, Server, serving, tunnel
+from tests.engine.graphs import no_secrets
 from tests.kubernetes.certificates import Authority
 
 _BUSY = Answer(429, {"kind": "Status", "message": "too many requests"}, {"Retry-After": "0"})
@@ -150,6 +154,19 @@ def test_another_authority_is_not_trusted_unless_nothing_is_to_be_verified(world
     assert world.connection(server, {}, **open_).ask("/a", "asking") == {"fine": True}
     with pytest.raises(Unreachable, match="wants its certificate not to be verified"):
         world.connection(server, {}, **{"insecure-skip-tls-verify": True}).ask("/a", "asking")
+
+
+def test_that_nothing_is_verified_is_told_once_before_anything_is_sent(world: World, server: Server) -> None:
+    open_ = {"certificate-authority": "", "insecure-skip-tls-verify": True}
+    driver = KubernetesDriver(world.connection(server, {}, **open_))
+    told: list[Event] = []
+    observed = Observed(Address("here", "kubernetes", "configmap", "it"), "mine", {"agent": "one", "kind": "ConfigMap"})
+    world.answer = lambda _: Answer(404)
+    step = Step("1", observed.address, "delete", "nothing asks for it", observed=observed)
+    for _ in range(2):
+        driver.act(step, secrets=no_secrets, emit=told.append)
+    (warning,) = told
+    assert "insecure-skip-tls-verify" in str(warning.data["text"])
 
 
 def test_a_server_is_known_by_the_name_that_the_kubeconfig_says(world: World) -> None:
