@@ -42,7 +42,7 @@ _ANSWER_SECONDS = 30
 _ASKED: Mapping[ServiceRole, int] = {
     "gateway": 100,
     "agent": 50,
-    "model": 500,
+    "model": 250,
     "store": 100,
     "orchestrator": 100,
     "vpn": 50,
