@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from paictl.blueprint.places import Cards, Cluster, Door, SecretStore, Toleration
@@ -10,7 +9,7 @@ from paictl.manifest.load import Manifest
 from paictl.manifest.placement import Cluster as Said
 from paictl.manifest.quantities import parse_duration
 
-__all__ = ["cluster", "names", "remote_secrets"]
+__all__ = ["cluster", "kept_secrets", "names", "remote_secrets"]
 
 
 def cluster(manifest: Manifest) -> Cluster:
@@ -43,7 +42,7 @@ def names(manifest: Manifest) -> list[str]:
     return [name for name in found if name]
 
 
-def remote_secrets(manifest: Manifest) -> Mapping[str, tuple[str, str]]:
+def remote_secrets(manifest: Manifest) -> dict[str, tuple[str, str]]:
     """The declared secrets that somebody else brings, each with its entry and property there."""
     said = manifest.target_spec.cluster
     if said is None or said.external_secrets is None:
@@ -52,6 +51,18 @@ def remote_secrets(manifest: Manifest) -> Mapping[str, tuple[str, str]]:
     return {
         name: (keys[name].key, keys[name].property or "") if name in keys else (name, "")
         for name in manifest.agent.spec.secrets
+    }
+
+
+def kept_secrets(manifest: Manifest) -> dict[str, tuple[str, str]]:
+    """The declared secrets that are in the cluster already, each with its Secret and the key in it."""
+    if manifest.target_spec.driver != "kubernetes":
+        return {}
+    declared, remote = manifest.agent.spec.secrets, remote_secrets(manifest)
+    return {
+        name: (secret.name or name, secret.key or "value")
+        for name, secret in declared.items()
+        if secret.from_ == "kubernetes" and name not in remote
     }
 
 

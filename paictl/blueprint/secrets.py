@@ -16,6 +16,7 @@ def secret_files(
 ) -> tuple[SecretFile, ...]:
     """Every secret that a service needs, once: those declared in the manifest, and those paictl generates."""
     declared, remotes = manifest.agent.spec.secrets, clusters.remote_secrets(manifest)
+    kept = clusters.kept_secrets(manifest)
     return tuple(
         SecretFile(
             name=name,
@@ -23,6 +24,7 @@ def secret_files(
             generated=name not in declared,
             fingerprint=fingerprints.get(name, ""),
             remote=remotes.get(name, ("", "")),
+            kept=kept.get(name, ("", "")),
             origin=manifest.origins.find(("spec", "secrets", name)) if name in declared else None,
         )
         for name in sorted({name for service in services for name in service.secrets})

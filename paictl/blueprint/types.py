@@ -118,6 +118,7 @@ class SecretFile:
     ``generated`` ones are made once at the first apply (32 random bytes, URL-safe base64) and kept with the agent's data;
     the others are read from where the manifest says when they are needed. ``fingerprint`` is keyed; never the value.
     ``remote``: somebody else brings it to the target, from this entry and property of theirs; nobody reads it here.
+    ``kept``: it is on the target already, in this Secret under this key.
     """
 
     name: str
@@ -125,12 +126,18 @@ class SecretFile:
     generated: bool
     fingerprint: str = ""
     remote: tuple[str, str] = ("", "")
+    kept: tuple[str, str] = ("", "")
     origin: Span | None = None
 
     @property
     def brought(self) -> bool:
         """Whether somebody else brings it to the target."""
-        return bool(self.remote[0])
+        return bool(self.remote[0] or self.kept[0])
+
+    @property
+    def entry(self) -> tuple[str, str]:
+        """The Secret of a cluster that has it, and the key there."""
+        return self.kept if self.kept[0] else (self.name, "value")
 
 
 @dataclass(frozen=True, slots=True)

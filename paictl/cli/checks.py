@@ -122,13 +122,12 @@ def _room(session: Session) -> Iterator[Finding]:
 
 
 def _secrets(session: Session) -> Iterator[Finding]:
-    from paictl.cli.resolution import read_secret, secret_reference
+    from paictl.blueprint import clusters
+    from paictl.cli.resolution import read_secret
     from paictl.secrets import SecretWarning
 
-    for name in session.manifest.agent.spec.secrets:
-        reference = secret_reference(session.manifest, name)
-        if reference.source == "kubernetes":
-            continue
+    brought = clusters.remote_secrets(session.manifest) | clusters.kept_secrets(session.manifest)
+    for name in (one for one in session.manifest.agent.spec.secrets if one not in brought):
         with warnings.catch_warnings(record=True) as careless:
             warnings.simplefilter("always", SecretWarning)
             try:

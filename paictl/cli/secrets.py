@@ -35,6 +35,7 @@ def verb(call: Call, action: str, names: tuple[str, ...]) -> int:
 
 
 def _document(manifest: Manifest, name: str, *, check: bool) -> dict[str, object]:
+    from paictl.blueprint import clusters
     from paictl.cli.resolution import read_secret, secret_reference
 
     reference = secret_reference(manifest, name)
@@ -48,7 +49,8 @@ def _document(manifest: Manifest, name: str, *, check: bool) -> dict[str, object
     }[reference.source]
     secret = manifest.agent.spec.secrets[name]
     document: dict[str, object] = {"name": name, "from": reference.source, "where": place, "hosts": list(secret.hosts)}
-    if check:
+    brought = clusters.remote_secrets(manifest) | clusters.kept_secrets(manifest)
+    if check and name not in brought:
         try:
             read_secret(manifest, name)
         except PaictlError as error:

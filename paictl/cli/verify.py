@@ -46,12 +46,14 @@ def verb(call: Call) -> None:
 
 
 def _needles(session: Session) -> Iterator[tuple[str, bytes]]:
-    """Every secret that no room may hold: the declared ones, and the owner's token."""
+    """Every secret that no room may hold: the declared ones that can be read here, and the owner's token."""
     from paictl.cli.resolution import read_secret
 
     yield "gateway-token", session.reach().token.encode()
+    brought = {secret.name for secret in session.blueprint().secrets if secret.brought}
     for name in session.manifest.agent.spec.secrets:
-        yield name, read_secret(session.manifest, name)
+        if name not in brought:
+            yield name, read_secret(session.manifest, name)
 
 
 def _private(session: Session) -> Sequence[Path]:

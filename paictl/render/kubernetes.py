@@ -138,7 +138,7 @@ def _context(blueprint: Blueprint, fetched: tuple[ModelFolder, ...]) -> dict[str
         "fetches": fetches,
         "folders": folders,
         "own_secrets": [secret for secret in blueprint.secrets if not secret.brought],
-        "brought_secrets": [secret for secret in blueprint.secrets if secret.brought],
+        "brought_secrets": [secret for secret in blueprint.secrets if secret.remote[0]],
         "door": door.name,
         "public": public,
         "vpn_image": next((one.image for one in workloads if one.service.role == "vpn"), ""),

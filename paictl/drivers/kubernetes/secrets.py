@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from paictl.blueprint.types import Blueprint
 from paictl.drivers.kubernetes.applying import apply, unclaimed
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.kinds import SECRET
@@ -15,12 +16,15 @@ from paictl.drivers.kubernetes.naming import FINGERPRINT, HOLDS_DATA, MANAGER, l
 from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.engine.driver import Scope, SecretReader
 from paictl.engine.model import Step
+from paictl.errors import Refused
 
-__all__ = ["make", "read", "spec_of_secret"]
+__all__ = ["make", "present", "read", "spec_of_secret"]
 
 _CONTENT, _GENERATED = "paictl/content", "paictl/generated"
 _BYTES = 32
 _ALTERED = "an altered value"
+# Who it is; its values stay where they are.
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 
 def make(connection: Connection, scope: Scope, namespace: str, step: Step, reader: SecretReader) -> None:
@@ -81,6 +85,24 @@ def read(connection: Connection, namespace: str, name: str) -> bytes | None:
     """The value, for who may have it; None when there is no such secret."""
     found = connection.find(SECRET.path(namespace, name), f"reading {name}")
     return base64.b64decode(found["data"]["value"]) if found and "value" in (found.get("data") or {}) else None
+
+
+def present(connection: Connection, namespace: str, blueprint: Blueprint) -> None:
+    """Raise ``Refused`` for one that is to be in the cluster already and is not: pods would wait for it."""
+    for secret in blueprint.secrets:
+        name, key = secret.kept
+        if not name:
+            continue
+        try:
+            connection.ask(SECRET.path(namespace, name), f"looking for {name}", accept=_METADATA)
+        except ApiError as no:
+            if no.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise Refused(
+                f"the secret {secret.name} is to be in the Secret {name} of {namespace}, which is not there",
+                help=f"Make it: kubectl -n {namespace} create secret generic {name} --from-file={key}=FILE "
+                f"(after `kubectl create namespace {namespace}`, where there is none).",
+            ) from no
 
 
 def spec_of_secret(scope: Scope, live: Json) -> dict[str, Any]:
