@@ -127,6 +127,8 @@ def _held_by(metadata: Mapping[str, Any]) -> str:
 
 
 def _help(metadata: Mapping[str, Any]) -> str:
+    if "foregroundDeletion" in (metadata.get("finalizers") or ()):
+        return "What belongs to it has not ended: `kubectl get pods` shows which pods, and what they wait for."
     if "kubernetes.io/pvc-protection" in (metadata.get("finalizers") or ()):
         return "A pod still uses it: `kubectl get pods` shows which one."
     return "Whoever set the finalizer has to remove it; then run the same command again."

@@ -148,3 +148,25 @@ def test_a_delete_that_somebody_s_finalizer_blocks_names_it_and_goes_on_afterwar
     reconciler().apply(wanting(wanted[1:]))
     freed.join()
     assert reconciler().plan(wanting(wanted[1:])).empty
+
+
+def test_a_pod_that_does_not_end_keeps_its_deployment_and_is_told(
+    stack: Stack, reconciler: Reconciling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paictl.drivers.kubernetes.applying._GONE_SECONDS", 1.0)
+    reconciler().apply(wanting([stack.service("Deployment", "outer")]))
+    here = f"--namespace={stack.namespace}"
+    (pod,) = stack.access.get("pods", here)["items"]
+
+    def finalizers(names: list[str]) -> None:
+        patch = json.dumps({"metadata": {"finalizers": names}})
+        stack.access.kubectl(here, "patch", f"pod/{pod['metadata']['name']}", "--type=merge", f"--patch={patch}")
+
+    finalizers(["mesh.example/drain"])
+    with pytest.raises(PartlyApplied, match=r"service/outer does not go: .*`kubectl get pods` shows which"):
+        reconciler().destroy()
+    finalizers([])
+    monkeypatch.undo()
+    monkeypatch.setenv("KUBECONFIG", str(stack.access.kubeconfig))
+    reconciler().destroy()
+    assert stack.leftovers() == []

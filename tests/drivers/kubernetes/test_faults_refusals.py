@@ -203,6 +203,11 @@ def test_a_destroy_leaves_data_and_what_is_not_ours_and_the_namespace_as_long_as
         own.made("PersistentVolumeClaim", "door", {"spec": claim}, holds_data=True),
     ]
     _desk(own, driver, tmp_path / "own").apply(wanting(wanted))
+    # Which pods it lets in is taken back with each lock.
+    enforce = "pod-security.kubernetes.io/enforce"
+    stack.access.kubectl("label", "namespace", own.namespace, f"{enforce}=privileged", "--overwrite")
+    _desk(own, driver, tmp_path / "own").apply(wanting(wanted))
+    assert stack.access.get("namespace", own.namespace)["metadata"]["labels"][enforce] == "restricted"
     _desk(own, driver, tmp_path / "own").destroy()
     left = stack.access.get(_KINDS, f"--namespace={own.namespace}")["items"]
     assert {one["metadata"]["name"] for one in left} == {"door", f"{own.agent}-paictl", "kube-root-ca.crt", "default"}
