@@ -27,6 +27,7 @@ from paictl.events import Event, ignore
 from tests.drivers.kubernetes.conftest import Reconciling
 from tests.drivers.kubernetes.stack import Stack
 from tests.engine.graphs import wanting
+from tests.kubernetes.proxy import proxied
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.promise(16)]
 
@@ -202,3 +203,24 @@ def test_who_waits_for_the_last_one_has_a_namespace_of_its_own_afterwards(stack:
         assert stack.access.get("configmap/extra", f"--namespace={scope.agent}")["data"] == {"it": "1"}
     desk("first").destroy()
     assert not stack.access.kubectl("get", "namespace", scope.agent, "--ignore-not-found")
+
+
+def test_a_namespace_goes_while_the_lock_is_held(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Scope(f"{stack.agent}-own", "here")
+    first, other = KubernetesDriver(Connection()), KubernetesDriver(Connection())
+    stack.opened += [first, other]
+    other.observe(own)
+    told: list[str] = []
+
+    def meanwhile(_number: int, verb: str, kind: str) -> None:
+        if (verb, kind) == ("DELETE", "namespaces"):
+            with pytest.raises(LockHeld) as held, other.hold_lock(own, _ME):
+                pass
+            told.append(held.value.summary)
+
+    with proxied(stack.access, tmp_path) as proxy:
+        proxy.fault = meanwhile
+        monkeypatch.setenv("KUBECONFIG", str(proxy.access.kubeconfig))
+        with first.hold_lock(own, _ME):
+            pass
+    assert told == ["the lock is held by alice on desk, process 1, since 2026-01-02T03:04:05+00:00 (apply)"]
