@@ -25,6 +25,8 @@ from paictl.runtime.gateway.policy import Tokens
 __all__ = ["serve"]
 
 _GRACE_SECONDS = 5
+# One of several is replaced while others serve: it has the time to end every answer that it began.
+_SHARED_GRACE_SECONDS = 60
 # Longer than any client keeps an idle connection, so that none sends into one that is being closed.
 _IDLE_SECONDS = 75
 _CONCURRENCY = 512
@@ -49,9 +51,10 @@ async def serve(config: GatewayConfig) -> None:
     sockets = [endpoints.listen(config.listen), endpoints.listen(config.inner)]
     door = Door.build(config)
     await door.open()
+    grace = _SHARED_GRACE_SECONDS if config.state else _GRACE_SECONDS
     servers = [
-        _server(Guard(outer(door), "outer", people, door.metrics, hosts)),
-        _server(Guard(inner(door), "inner", agent, door.metrics, None)),
+        _server(Guard(outer(door), "outer", people, door.metrics, hosts), grace),
+        _server(Guard(inner(door), "inner", agent, door.metrics, None), grace),
     ]
     _stop_on_signals(servers, door)
     tending = [asyncio.create_task(door.memory.tend()), asyncio.create_task(door.audit.keep_signed())]
@@ -78,7 +81,7 @@ async def _until_stopped(server: _Server, servers: list[_Server], sock: socket.s
             other.should_exit = True
 
 
-def _server(app: ASGIApp) -> _Server:
+def _server(app: ASGIApp, grace: int) -> _Server:
     config = uvicorn.Config(
         app,
         http="h11",
@@ -90,7 +93,7 @@ def _server(app: ASGIApp) -> _Server:
         proxy_headers=False,
         limit_concurrency=_CONCURRENCY,
         timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_graceful_shutdown=grace,
     )
     return _Server(config)
 
