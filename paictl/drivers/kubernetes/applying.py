@@ -15,15 +15,27 @@ from typing import Any
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.documents import document_of
 from paictl.drivers.kubernetes.kinds import KINDS, Kind, kind_of
-from paictl.drivers.kubernetes.naming import APPLIED, FINGERPRINT, HOLDS_DATA, MANAGER, NEEDS, labels, owner_of
+from paictl.drivers.kubernetes.naming import (
+    AGENT,
+    APPLIED,
+    FINGERPRINT,
+    HOLDS_DATA,
+    MANAGER,
+    NEEDS,
+    TARGET,
+    labels,
+    owner_of,
+)
 from paictl.drivers.kubernetes.troubles import ApiError, Conflict, left_to
 from paictl.engine.driver import Scope
 from paictl.engine.model import Resource
 from paictl.errors import PaictlError, Refused
 
-__all__ = ["apply", "delete", "marked", "remove", "unclaimed"]
+__all__ = ["APPLY", "apply", "delete", "marked", "remove", "unclaimed"]
 
-_APPLY = "application/apply-patch+yaml"
+APPLY = "application/apply-patch+yaml"
+"""What a server-side apply is sent as."""
+
 _GONE_SECONDS = 180.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 # Controllers of the cluster itself that change what they did not make: an autoscaler of somebody's, above all.
@@ -54,7 +66,7 @@ def apply(connection: Connection, document: Json, what: str, *, dry: bool = Fals
         query["dryRun"] = "All"
     path = kind.path(metadata["namespace"], metadata["name"])
     try:
-        return connection.send("PATCH", path, what, document, kind=_APPLY, **query)
+        return connection.send("PATCH", path, what, document, kind=APPLY, **query)
     except ApiError as no:
         if force or not no.conflicts:
             raise
@@ -67,18 +79,25 @@ def apply(connection: Connection, document: Json, what: str, *, dry: bool = Fals
 
 
 def _by_hand(conflict: Conflict) -> bool:
-    """An edit, not another tool's declaration nor a controller's work."""
+    """An edit, not another tool's declaration nor a controller's work; or a number that an autoscaler left behind, or we for it."""
+    if conflict.field.endswith("spec.replicas"):
+        return conflict.updated or conflict.manager.startswith(MANAGER)
     return conflict.updated and not conflict.manager.startswith(_CONTROLLERS)
 
 
 def _scaler(connection: Connection, document: Json, conflicts: Iterable[Conflict]) -> str:
-    """Whose number of replicas it is, by name; clusters of one program write all that they do under that program's name."""
+    """Whose number of replicas it is, by name; clusters of one program write all that they do under that program's name.
+
+    One of ours is not: where the number is declared, it is on its way out.
+    """
     if not any(one.field.endswith("spec.replicas") for one in conflicts):
         return ""
     metadata, kind = document["metadata"], KINDS["HorizontalPodAutoscaler"]
+    mine = {key: value for key, value in metadata.get("labels", {}).items() if key in {AGENT, TARGET}}
     for one in connection.ask(kind.path(metadata["namespace"]), "looking for who scales it")["items"]:
         target = one["spec"]["scaleTargetRef"]
-        if (target["kind"], target["name"]) == (document["kind"], metadata["name"]):
+        ours = bool(mine) and mine.items() <= (one["metadata"].get("labels") or {}).items()
+        if (target["kind"], target["name"]) == (document["kind"], metadata["name"]) and not ours:
             return str(one["metadata"]["name"])
     return ""
 

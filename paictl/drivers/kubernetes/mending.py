@@ -12,6 +12,7 @@ from paictl.drivers.kubernetes.health import is_late, pod_trouble
 from paictl.drivers.kubernetes.kinds import KINDS, POD
 from paictl.drivers.kubernetes.naming import MANAGER, TRIED
 from paictl.drivers.kubernetes.openings import refusal
+from paictl.drivers.kubernetes.scaling import hand_over
 from paictl.drivers.kubernetes.troubles import left_to
 from paictl.engine.driver import Scope
 from paictl.engine.model import Observed, Step
@@ -30,6 +31,7 @@ def mend(connection: Connection, scope: Scope, step: Step, document: Json) -> No
     opened = refusal(scope, [observed])
     if opened is not None:
         raise opened
+    hand_over(connection, scope, document, observed.spec)
     if step.resource is not None and observed.spec.keys() - step.resource.spec.keys():
         _take_back(connection, step, observed, document)
     if observed.health.state != "healthy":
