@@ -118,8 +118,10 @@ def test_what_somebody_removes_during_an_apply_is_named_and_made_again_by_the_ne
         if (point, about) == ("during-wait", "create:service/outer"):
             stack.access.kubectl(here, "delete", "deployment/outer", "configmap/extra")
 
+    begun = time.monotonic()
     with pytest.raises(PartlyApplied, match="it is gone: somebody removed it meanwhile"):
         reconciler(remove).apply(wanting(wanted))
+    assert time.monotonic() - begun < 40
     reconciler().apply(wanting(wanted))
     assert reconciler().plan(wanting(wanted)).empty
 
