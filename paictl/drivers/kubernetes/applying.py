@@ -68,6 +68,12 @@ def apply(connection: Connection, document: Json, what: str, *, dry: bool = Fals
     try:
         return connection.send("PATCH", path, what, document, kind=APPLY, **query)
     except ApiError as no:
+        if kind.added and no.status == HTTPStatus.NOT_FOUND:
+            raise ApiError(
+                f"the cluster refused while {what}: it knows no {kind.kind}",
+                help=f"Have an administrator add what defines {kind.plural}.{kind.group}, or leave out what asks for it.",
+                status=no.status,
+            ) from no
         if force or not no.conflicts:
             raise
         scaler = _scaler(connection, document, no.conflicts)
