@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from paictl.blueprint.types import Blueprint, Wiring
 from paictl.drivers.kubernetes import adopting, applying, ledger, locking, logs, pods, preflight, secrets, seen, weights
+from paictl.drivers.kubernetes.companion import beside
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.execution import run
 from paictl.drivers.kubernetes.forwarding import forward
@@ -26,6 +27,7 @@ from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretR
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.errors import PaictlError
 from paictl.events import Emit, Event
+from paictl.render.workloads import runtime_image
 
 __all__ = ["KubernetesDriver"]
 
@@ -124,8 +126,13 @@ class KubernetesDriver:
 
     def run_in_room(self, blueprint: Blueprint, service: str, argv: Sequence[str], stdin: bytes = b"") -> RoomResult:
         pod = self._serving(_scope(blueprint), service)()
-        command = [_PYTHON, *argv[1:]] if argv[0] == "python" else list(argv)
-        return run(self.connection, pod, service, command, stdin)
+        if argv[0] != "python":
+            return run(self.connection, pod, service, argv, stdin)
+        command = [_PYTHON, *argv[1:]]
+        if blueprint.service(service).upstream is None:
+            return run(self.connection, pod, service, command, stdin)
+        with beside(self.connection, pod, service, runtime_image(blueprint)) as companion:
+            return run(self.connection, companion, service, command, stdin)
 
     def hold_lock(self, scope: Scope, holder: Holder) -> AbstractContextManager[str]:
         return locking.hold(self.connection, scope, self._in(scope), holder)

@@ -8,19 +8,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from paictl.drivers.kubernetes.applying import delete
 from paictl.drivers.kubernetes.carried import LOOK, TAKE
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.execution import run
-from paictl.drivers.kubernetes.health import pod_trouble
-from paictl.drivers.kubernetes.kinds import POD
-from paictl.drivers.kubernetes.naming import MANAGER
 from paictl.drivers.kubernetes.resources import SOURCES
-from paictl.drivers.kubernetes.troubles import ApiError
+from paictl.drivers.kubernetes.temporary import standing
 from paictl.engine.driver import RoomResult
 from paictl.errors import PaictlError, Unreachable
 from paictl.events import Emit, Event
@@ -30,7 +25,6 @@ __all__ = ["bring", "has_to_be_brought"]
 
 _CHECK = "--check"
 _CHUNK = 1 << 20
-_START_SECONDS = 300.0
 _PAUSE_SECONDS = 0.3
 _LIFE_SECONDS = 6 * 3600
 _ATTEMPTS = 3
@@ -49,15 +43,9 @@ def has_to_be_brought(document: Json, *, offline: bool) -> bool:
 def bring(connection: Connection, document: Json, emit: Emit, address: str, *, offline: bool) -> None:
     """Put the files of a fetching Job where it looks for them; what is there with the right hash stays."""
     files = json.loads(document["metadata"]["annotations"][SOURCES])
-    pod = _carrier(document)
-    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    delete(connection, POD, namespace, name)
-    try:
-        _start(connection, pod)
+    with standing(connection, _carrier(document), "brings the model files") as pod:
         for file in files:
             _put(connection, pod, file, emit, address, offline=offline)
-    finally:
-        delete(connection, POD, namespace, name)
 
 
 def _put(
@@ -143,23 +131,3 @@ def _carrier(job: Json) -> dict[str, Any]:
         },
         "spec": spec,
     }
-
-
-def _start(connection: Connection, pod: Json) -> None:
-    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    what = f"starting {name}"
-    try:
-        connection.send("POST", POD.path(namespace), what, pod, fieldManager=MANAGER, fieldValidation="Strict")
-    except ApiError as no:
-        if no.status != HTTPStatus.CONFLICT:
-            raise
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        found = connection.ask(POD.path(namespace, name), what)
-        if (found.get("status") or {}).get("phase") == "Running":
-            return
-        trouble = pod_trouble(connection, found)
-        if trouble is not None or time.monotonic() > deadline:
-            reason = trouble.detail if trouble else "it did not start in time"
-            raise PaictlError(f"the pod that brings the model files does not run: {reason}")
-        time.sleep(_PAUSE_SECONDS)
