@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -159,6 +160,19 @@ def test_the_health_check_asks_and_believes_only_200(served: tuple[str, dict[str
     assert run("health.py", PAICTL_HEALTH=f"{url}/readyz").returncode == 1
     assert run("health.py", PAICTL_HEALTH="http://127.0.0.1:9/healthz").returncode == 1
     assert run("health.py").returncode == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_who_listens_on_nothing_is_well_as_long_as_somebody_here_is_connected(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        assert run("health.py", PAICTL_HEALTH=f"connected:{port}").returncode == 1
+        with socket.create_connection((address, port)):
+            there, _ = server.accept()
+            with there:
+                assert run("health.py", PAICTL_HEALTH=f"connected:{port}").returncode == 0
+        assert run("health.py", PAICTL_HEALTH=f"connected:{port}").returncode == 1
 
 
 def test_the_health_check_imports_next_to_nothing_since_it_runs_for_ever() -> None:

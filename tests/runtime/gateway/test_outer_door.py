@@ -123,6 +123,15 @@ def test_a_gateway_on_every_interface_takes_addresses_but_no_names() -> None:
     assert not known("evil.example:8700")
 
 
+def test_a_name_that_leads_to_the_gateway_is_one_of_its_own_on_any_port() -> None:
+    for address in (TcpAddress("0.0.0.0", 8700), TcpAddress("127.0.0.1", 8700)):
+        known = answers_to(address, ["atlas.example.org"])
+        assert known("atlas.example.org")
+        assert known("ATLAS.example.org:8443")
+        assert not known("other.example.org")
+        assert not known("atlas.example.org.evil.example")
+
+
 def test_the_agents_token_opens_nothing_outside_and_the_owners_nothing_inside(gateway: GatewayProcess) -> None:
     with gateway.person() as person, gateway.agent() as agent:
         assert person.get("/v1/models").json()["data"][0]["id"] == "atlas"
