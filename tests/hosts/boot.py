@@ -20,7 +20,7 @@ from typing import NoReturn
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEW_CGROUP = 0x02000000
-_READ_ONLY, _NO_SUID, _NO_DEV, _NO_EXEC, _BIND, _RECURSIVE = 1, 2, 4, 8, 4096, 16384
+_READ_ONLY, _NO_SUID, _NO_DEV, _NO_EXEC, _BIND, _RECURSIVE, _SHARED = 1, 2, 4, 8, 4096, 16384, 1 << 20
 _DETACH = 2
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _INIT = "/lib/systemd/systemd"
@@ -165,6 +165,8 @@ def _enter(root: Path) -> None:
     _check(_LIBC.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "a root")
     _check(_LIBC.umount2(b".", _DETACH), "an end of the machine's root")
     os.chdir("/")
+    # As on a real machine, what one process mounts the others see: units get their credentials so.
+    _check(_LIBC.mount(None, b"/", None, _SHARED | _RECURSIVE, None), "shared mounts")
 
 
 def _mount(what: str, where: Path, kind: str, flags: int, options: str = "") -> None:
