@@ -15,7 +15,7 @@ from typing import Any
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.temporary import standing
 
-__all__ = ["beside"]
+__all__ = ["beside", "like"]
 
 _LIFE_SECONDS = 180
 _NEVER = "paictl/ready"
@@ -28,12 +28,13 @@ _SETTLING_SECONDS = 2.0
 @contextmanager
 def beside(connection: Connection, room: Json, container: str, image: str) -> Iterator[Json]:
     """A pod of the runtime's ``image`` with one container of that name, like the pod ``room``; gone after the block."""
-    with standing(connection, _document(room, container, image), "tries what its neighbour may do") as pod:
+    with standing(connection, like(room, container, image), "tries what its neighbour may do") as pod:
         time.sleep(_SETTLING_SECONDS)
         yield pod
 
 
-def _document(room: Json, container: str, image: str) -> dict[str, Any]:
+def like(room: Json, container: str, image: str) -> dict[str, Any]:
+    """The document of a pod of that image with the rights of ``container`` in the pod ``room``, which waits."""
     spec, metadata = json.loads(json.dumps(room["spec"])), room["metadata"]
     (like,) = (one for one in spec["containers"] if one["name"] == container)
     mounts = [{**one, "readOnly": True} for one in like.get("volumeMounts") or ()]
