@@ -20,7 +20,7 @@ __all__ = ["CUT", "Answer", "Asked", "Server", "serving", "tunnel"]
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, as it came; ``headers`` with the names as they were sent, ``subject`` of the client's certificate."""
+    """One request, as it came: names of headers as they were sent, whom the client's certificate names, the connection's port."""
 
     method: str
     path: str
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         peer = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
         names: Any = (peer or {}).get("subject", ())
         subject = dict(pair for one in names for pair in one).get("commonName", "")
-        asked = Asked(self.command, self.path, self.headers.items(), body, str(subject), id(self.connection))
+        asked = Asked(self.command, self.path, self.headers.items(), body, str(subject), self.client_address[1])
         self.server.told.asked.append(asked)
         answer = self.server.told.answer(asked)
         content = json.dumps(answer.body).encode()
@@ -113,6 +113,7 @@ def serving(
     """One with a certificate of an authority below ``folder`` for ``host`` and ``name``; asks for the client's, but needs none."""
     authority = Authority(folder)
     authority.issue("server", hosts=[host, name])
+    authority.issue("client")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca.crt"))
     tls.load_cert_chain(folder / "server.crt", folder / "server.key")
     tls.verify_mode = ssl.CERT_OPTIONAL

@@ -228,16 +228,17 @@ def test_what_has_expired_is_asked_for_again(world: World, server: Server, monke
 def test_a_certificate_that_a_program_hands_out_is_shown_and_shown_anew(
     world: World, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = world.folder / "keys"
-    certificate, key = ((keys / f"server.{end}").read_text(encoding="ascii") for end in ("crt", "key"))
-    status = {"clientCertificateData": certificate, "clientKeyData": key}
-    connection = world.connection(server, world.plugin(monkeypatch, status))
+    def handed(name: str) -> dict[str, str]:
+        files = {"clientCertificateData": f"{name}.crt", "clientKeyData": f"{name}.key"}
+        return {key: (world.folder / "keys" / file).read_text(encoding="ascii") for key, file in files.items()}
+
+    connection = world.connection(server, world.plugin(monkeypatch, handed("server")))
     connection.ask("/a", "asking")
-    assert server.asked[0].subject == "server"
-    world.answer = lambda _: _UNKNOWN if len(server.asked) == 2 else Answer()
+    (world.folder / "status").write_text(json.dumps(handed("client")), encoding="utf-8")
+    world.answer = lambda asked: Answer() if asked.subject == "client" else _UNKNOWN
     connection.ask("/b", "asking")
+    assert [one.subject for one in server.asked] == ["server", "server", "client"]
     assert len(world.plugin_asked()) == 2
-    assert server.asked[2].connection != server.asked[1].connection
 
 
 def test_credentials_that_are_refused_are_asked_for_once_more_however_many_threads_are_told(
