@@ -250,8 +250,9 @@ def test_an_orchestration_engine_that_exists_already_is_not_run_again(tmp_path: 
     assert [one.name for one in found.services] == ["gateway", "agent"]
 
 
-@pytest.mark.parametrize("driver", ["native", "kubernetes", "ansible"])
+@pytest.mark.parametrize("driver", ["native", "ansible"])
 def test_files_that_would_leave_software_of_others_out_are_not_written(driver: str, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="model-it: software of others"):
         rendered(driver, blueprint(tmp_path, "ollama"))
     assert "compose.yaml" in rendered("docker", blueprint(tmp_path, "ollama"))
+    assert "README.md" in rendered("kubernetes", blueprint(tmp_path, "ollama"))
