@@ -167,14 +167,16 @@ class KubernetesDriver:
         if "template" in (document.get("spec") or {}):
             self._images.bring(emit, str(step.address), offline=self.offline)
         if document["kind"] == "Job":
-            self._fetch(step, document, emit)
+            self._fetch(scope, step, document, emit)
         if step.action == "update":
             mend(self.connection, scope, step, document)
         applying.apply(self.connection, document, f"making {step.address}")
 
-    def _fetch(self, step: Step, document: Json, emit: Emit) -> None:
+    def _fetch(self, scope: Scope, step: Step, document: Json, emit: Emit) -> None:
         succeeded = step.action == "update" and step.observed is not None and step.observed.health.state == "healthy"
         if not succeeded and weights.has_to_be_brought(document, offline=self.offline):
+            # One that stands tries to fetch the same files itself, or waits for minutes until it tries again.
+            self._remove(scope, step)
             weights.bring(self.connection, document, emit, str(step.address), offline=self.offline)
 
     def _remove(self, scope: Scope, step: Step) -> None:
