@@ -115,6 +115,10 @@ class Door:
         answer = await self._send("GET", "/agent/work", params={"wait": str(wait)}, timeout=wait + 15)
         return None if answer.status_code == 204 else Work.model_validate_json(answer.content)
 
+    async def stand_by(self, wait: float) -> None:
+        """Nothing, for that many seconds: being connected is how it is seen that this agent is well."""
+        await self._send("GET", "/agent/standby", params={"wait": str(wait)}, timeout=wait + 15)
+
     def reply(self, work: str) -> Reply:
         """The way back to whoever asked; nothing is sent before the first word."""
         return Reply(self.http, work)

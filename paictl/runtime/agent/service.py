@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # One model slot is the rule on small machines; a few turns at once keep memory and tools busy meanwhile.
 _POLLERS = 4
-_LONG_POLL_SECONDS = 25.0
+_LONG_POLL_SECONDS, _STANDBY_SECONDS = 25.0, 10.0
 _TIDY_SECONDS = 600.0
 _AGAIN_SECONDS = 0.5
 # Shorter than the ten seconds that supervisors wait before they kill.
@@ -34,7 +34,7 @@ _GRACE_SECONDS = 6.0
 async def serve(config: AgentConfig, token: str, stop: asyncio.Event) -> None:
     """Be the agent until ``stop``; turns still running then are ended by the next life of the process."""
     door = Door(config.gateway, token)
-    opened = await _open(config, token, stop)
+    opened = await _open(config, door, token, stop)
     if opened is None:
         return
     watching, kept = opened
@@ -59,7 +59,9 @@ async def serve(config: AgentConfig, token: str, stop: asyncio.Event) -> None:
     log.info("agent %s leaves", config.agent)
 
 
-async def _open(config: AgentConfig, token: str, stop: asyncio.Event) -> tuple[list[asyncio.Task[None]], Kept] | None:
+async def _open(
+    config: AgentConfig, door: Door, token: str, stop: asyncio.Event
+) -> tuple[list[asyncio.Task[None]], Kept] | None:
     """The ledger, and who watches over it: where several could be the agent, this one first waits until it is.
 
     None: told to stop before it was.
@@ -71,14 +73,26 @@ async def _open(config: AgentConfig, token: str, stop: asyncio.Event) -> tuple[l
 
     tenure, engine = shared.Tenure(config, token), shared.engine(config, token)
     waiting, told = asyncio.create_task(tenure.begin()), asyncio.create_task(stop.wait())
+    standing = asyncio.create_task(_stand_by(door))
     await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
+    standing.cancel()
     if not waiting.done():
         waiting.cancel()
         return None
     waiting.result()
     open_ledger(config, engine)
     return [asyncio.create_task(tenure.keep(stop))], shared.TableKept(engine, shared.schema(config))
+
+
+async def _stand_by(door: Door) -> None:
+    """Stay connected, for ever."""
+    while True:
+        try:
+            await door.stand_by(_STANDBY_SECONDS)
+        except DoorError as problem:
+            log.debug("waiting for the gateway: %s", problem)
+            await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _greet(door: Door, config: AgentConfig, stranger: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -24,7 +25,7 @@ __all__ = ["inner"]
 
 _BODY = 1024 * 1024
 _LINE = 1024 * 1024
-_POLL_SECONDS = 60.0
+_POLL_SECONDS, _STANDBY_SECONDS = 60.0, 10.0
 
 
 class _Hello(BaseModel):
@@ -46,6 +47,7 @@ def inner(door: Door) -> Starlette:
     return Starlette(
         routes=[
             Route("/agent/hello", paths.hello, methods=["POST"]),
+            Route("/agent/standby", paths.standby, methods=["GET"]),
             Route("/agent/work", paths.work, methods=["GET"]),
             Route("/agent/work/{id}/reply", paths.reply, methods=["POST"]),
             Route("/agent/runs", paths.runs, methods=["POST"]),
@@ -68,6 +70,11 @@ class _Inner:
         self._door.work.sign_of_life()
         await self._door.work.welcome(Hello(said.schedules, workflows))
         return answer({"agent": self._door.config.agent})
+
+    async def standby(self, request: Request) -> Response:
+        """For an agent whose turn it is not yet: its connection shows whoever looks that it is well."""
+        await unless_gone(request, asyncio.sleep(min(_seconds(request), _STANDBY_SECONDS)))
+        return Response(status_code=204)
 
     async def work(self, request: Request) -> Response:
         work = await unless_gone(request, self._door.work.take(_seconds(request)))

@@ -131,6 +131,14 @@ class House:
         with self.gateways[which].person() as person:
             return person.get("/healthz/agent").status_code == 200
 
+    def counts(self, path: str) -> bool:
+        """Whether a gateway has answered that path."""
+        found = ""
+        for gateway in self.gateways:
+            with gateway.person() as person:
+                found += person.get("/metrics").text
+        return f'"{path}"' in found
+
     def runs(self, which: int = 1) -> list[dict[str, Any]]:
         with self.gateways[which].person() as person:
             return list(person.get("/workflows/brief/runs").json()["runs"])
@@ -180,6 +188,7 @@ def test_an_agent_that_is_killed_in_the_middle_of_a_run_is_taken_over_by_the_one
     assert "Ines" in str(house.model.of("/v1/chat/completions")[-1].body) or house.ask(1, "What is my sister's name?")
     standing = house.agent()
     until(lambda: house.says(1, "standing by"), "the second one stands by", 120)
+    until(lambda: house.counts("/agent/standby"), "it shows that it is well")
     held, asked = threading.Event(), len(house.model.of("/v1/chat/completions"))
 
     def hold(index: int) -> None:
