@@ -142,8 +142,14 @@ def role_line(group: str, resource: str, verb: str) -> str:
 
 def unreachable(error: BaseException, server: str, context: str) -> Unreachable:
     """That the API server can't be reached, where, and the reason that the system gave."""
+    summary = f"the cluster {context} at {server} can't be reached: {_reason(error)}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unreachable(
+            summary,
+            help="Either another machine answers there, or the cluster has new certificates: fetch its kubeconfig anew.",
+        )
     return Unreachable(
-        f"the cluster {context} at {server} can't be reached: {_reason(error)}",
+        summary,
         help="Usually one of three: it is not running, this machine needs a VPN to it, or another context is meant "
         "(`kubectl config get-contexts`, KUBECONFIG, `context` of the target).",
     )
