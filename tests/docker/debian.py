@@ -44,25 +44,21 @@ _TRUST = (
 )
 
 
-def system_inputs(packages: Sequence[str], hooks: Sequence[str], architecture: str = "") -> str:
+def system_inputs(packages: Sequence[str], hooks: Sequence[str]) -> str:
     """What decides about a system's content, but for what Debian changes in a stable release."""
-    told = "\0".join([RELEASE, *packages, *hooks, *_LEAN, *_TRUST, *architecture.split()]).encode()
+    told = "\0".join([RELEASE, *packages, *hooks, *_LEAN, *_TRUST]).encode()
     return hashlib.sha256(told + (_BUNDLE.read_bytes() if _BUNDLE.exists() else b"")).hexdigest()[:12]
 
 
-def system(packages: Sequence[str], hooks: Sequence[str] = (), architecture: str = "") -> Path:
-    """A minimal Debian with these packages and this machine's certificates, as a tar file. ``hooks`` are shell; ``$1`` is its root.
-
-    Of another ``architecture`` than the machine's only where its programs run here.
-    """
-    path = cache() / f"{RELEASE}-{system_inputs(packages, hooks, architecture)}.tar"
+def system(packages: Sequence[str], hooks: Sequence[str] = ()) -> Path:
+    """A minimal Debian with these packages and this machine's certificates, as a tar file. ``hooks`` are shell; ``$1`` is its root."""
+    path = cache() / f"{RELEASE}-{system_inputs(packages, hooks)}.tar"
     with alone("debian"):
         if not path.exists():
             part = path.with_name(f"part-{path.name}")
             customize = [*(_TRUST if _BUNDLE.exists() else ()), *(f"--customize-hook={hook}" for hook in hooks)]
             include = f"--include={','.join(('ca-certificates', *packages))}"
             command = ["mmdebstrap", "--quiet", "--variant=minbase", "--components=main", include, *_LEAN, *customize]
-            command += [f"--architectures={architecture}"] if architecture else []
             run_quietly([*command, RELEASE, str(part), _source(RELEASE)])
             part.rename(path)
             _forget_old()

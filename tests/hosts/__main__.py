@@ -24,7 +24,7 @@ def _start(asked: argparse.Namespace) -> str:
         lan.begin(None)
     for number in range(1, asked.hosts + 1):
         if not (lan.directory / f"host{number}").exists():
-            host.begin(lan, f"host{number}", online=not asked.offline, architecture=asked.architecture)
+            host.begin(lan, f"host{number}", online=not asked.offline)
     return _status(asked)
 
 
@@ -50,7 +50,6 @@ def _main() -> None:
     verbs = parser.add_subparsers(required=True)
     start = verbs.add_parser("start", help="begin those that do not run, and make what they begin with")
     start.add_argument("--hosts", type=int, default=1)
-    start.add_argument("--architecture", default="", help="another than this machine's, such as arm64")
     start.add_argument("--offline", action="store_true", help="they reach this machine and each other only")
     start.set_defaults(do=_start)
     verbs.add_parser("stop", help="end them, and forget their disks").set_defaults(do=_stop)

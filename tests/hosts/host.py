@@ -239,7 +239,7 @@ def _removed(group: Path) -> bool:
     return not group.exists()
 
 
-def begin(lan: Lan, name: str, *, disk: int = 8 * GIGABYTE, online: bool = False, architecture: str = "") -> Host:
+def begin(lan: Lan, name: str, *, disk: int = 8 * GIGABYTE, online: bool = False) -> Host:
     """A fresh host of that name, up. Its disk takes that many bytes, and none before it writes them."""
     directory = lan.directory / name
     directory.mkdir()
@@ -265,7 +265,7 @@ def begin(lan: Lan, name: str, *, disk: int = 8 * GIGABYTE, online: bool = False
         "gateway": lan.gateway,
         "resolver": lan.resolver,
         "group": str(group),
-        "lower": str(roots.root(architecture)),
+        "lower": str(roots.root()),
         "user": host.user,
         "password": host.password,
         "key": str(key),

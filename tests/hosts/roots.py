@@ -59,9 +59,9 @@ def home() -> Path:
     return cache() / "hosts"
 
 
-def root(architecture: str) -> Path:
+def root() -> Path:
     """A folder that is a host's root before its first boot; read only, whatever the permissions say."""
-    archive = debian.system(_PACKAGES, _HOOKS, architecture)
+    archive = debian.system(_PACKAGES, _HOOKS)
     folder = home() / "roots" / archive.stem
     with debian.alone("hosts-roots"):
         if not folder.exists():
