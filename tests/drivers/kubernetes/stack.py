@@ -76,7 +76,7 @@ class Stack:
         }
         if kind == "StatefulSet":
             spec |= {"serviceName": name, "podManagementPolicy": "Parallel"}
-        return self.made(kind, name, {"spec": spec}, *needs, probe=Probe(60.0, 0.0), downtime=kind == "StatefulSet")
+        return self.made(kind, name, {"spec": spec}, *needs, probe=Probe(180.0, 0.0), downtime=kind == "StatefulSet")
 
     def _pod(self, name: str, needs: tuple[str, ...], changes: Mapping[str, Any]) -> dict[str, Any]:
         held = [one.partition("/")[2] for one in needs if one.startswith("volume/")]

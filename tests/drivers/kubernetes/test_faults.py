@@ -91,7 +91,7 @@ def test_what_can_not_become_well_fails_at_once_with_the_reason(
     told = _failure(reconciler, [stack.service("Deployment", "outer", **changes)])
     for sentence in sentences:
         assert sentence in told
-    assert time.monotonic() - begun < 50
+    assert time.monotonic() - begun < 120
 
 
 def test_a_right_that_lacks_is_told_with_the_line_of_its_role(

@@ -79,10 +79,9 @@ def test_who_asks_for_more_patience_than_there_is_is_not_waited_for(
     stack: Stack, reconciler: Reconciling, proxy: Proxy
 ) -> None:
     proxy.fault = lambda _number, verb, _kind: Fault(429, "3600") if verb == "PATCH" else None
-    begun = time.monotonic()
     with pytest.raises(PartlyApplied, match="refused while making configmap/extra: a fault of the test's"):
         reconciler().apply(wanting([stack.made("ConfigMap", "extra", {"data": {"it": "1"}})]))
-    assert time.monotonic() - begun < 10
+    assert proxy.counted["PATCH", "configmaps"] == 1
 
 
 @pytest.fixture
@@ -146,7 +145,7 @@ def test_an_apply_goes_on_over_a_restart_of_the_api_server_and_otherwise_says_wh
         PartlyApplied, match=r"(?s)can't be reached.*3 steps done, 1 failed \(configmap/part-3\), 4 not started"
     ):
         _reconciler(plane, tmp_path / "state", stopped).apply(wanting(changed))
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
     with pytest.raises(Unreachable, match="can't be reached"):
         _reconciler(plane, tmp_path / "state").plan(wanting(changed))
     private_cluster.start_apiserver()
