@@ -30,8 +30,8 @@ _CONNECT_SECONDS = 5
 # A gateway that is being replaced, and a database that comes up last.
 _PATIENCE_SECONDS, _AGAIN_SECONDS = 120.0, 0.5
 _PULSE_SECONDS, _PULSE_ANSWER_SECONDS = 1.0, 2.0
-# Whoever had the turn before may notice its loss only now; by then it has left.
-_LEFT_SECONDS = 4.0
+# Longer than it takes whoever has the turn to notice that its connection is gone, and to make another.
+_LEFT_SECONDS, _REGAIN_SECONDS = 6.0, 2.0
 
 
 def schema(config: AgentConfig) -> str:
@@ -75,9 +75,11 @@ class Tenure:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                if not await self._take(wait=False):
+                while not await self._take(wait=False):
                     log.info("another one is the agent; standing by")
                     await self._take(wait=True)
+                    # It may only have lost its way: whoever lives takes its turn back before this one looks again.
+                    await self._let_go()
                     await asyncio.sleep(_LEFT_SECONDS)
             except psycopg.Error as error:
                 if time.monotonic() > deadline:
@@ -109,11 +111,16 @@ class Tenure:
 
     async def _regain(self) -> bool:
         """The gateway that the way led through is gone, say. Nothing can be done in the meantime, so nothing is done twice."""
+        deadline = None
         while True:
-            try:
-                return await self._take(wait=False)
-            except psycopg.Error:
-                await asyncio.sleep(_AGAIN_SECONDS)
+            # Whoever stands by holds it for a moment, to see that it is free.
+            with contextlib.suppress(psycopg.Error):
+                if await self._take(wait=False):
+                    return True
+                deadline = deadline or time.monotonic() + _REGAIN_SECONDS
+                if time.monotonic() > deadline:
+                    return False
+            await asyncio.sleep(_PULSE_SECONDS / 4)
 
     async def _take(self, *, wait: bool) -> bool:
         """Have the turn until the connection ends; False when another has it, and this one does not wait."""

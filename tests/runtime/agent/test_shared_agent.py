@@ -219,6 +219,8 @@ def test_an_agent_that_is_killed_in_the_middle_of_a_run_is_taken_over_by_the_one
 def test_an_agent_goes_on_when_a_gateway_that_it_speaks_through_is_killed(house: House) -> None:
     agent = house.agent()
     until(house.ready, "the agent says hello", 120)
+    house.agent()
+    until(lambda: house.says(1, "standing by"), "another one stands by", 120)
     assert house.ask(1, "Good morning.") == "Hello from the model"
     house.gateways[0].kill()
     for _ in range(4):
@@ -227,6 +229,7 @@ def test_an_agent_goes_on_when_a_gateway_that_it_speaks_through_is_killed(house:
     until(lambda: house.ready(0), "the new gateway knows of the agent without being told")
     assert house.ask(0, "And here?") == "Hello from the model"
     assert agent.poll() is None
+    assert not house.says(1, "is up"), "whoever lost its way only is still the agent"
     agent.terminate()
     assert agent.wait(20) == 0
 
