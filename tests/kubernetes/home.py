@@ -25,9 +25,13 @@ _OWNERS = frozenset({"ReplicaSet", "StatefulSet"})
 
 @dataclass
 class KubernetesHome(Home):
-    """``held`` is the cluster; the agent and its namespace have a name of this home's own, since a cluster is shared."""
+    """``held`` is the cluster; the agent and its namespace have a name of this home's own, since a cluster is shared.
+
+    ``image`` is the runtime's, once it was brought there.
+    """
 
     held: Lease | None = None
+    image: str = ""
 
     def __post_init__(self) -> None:
         self.environment["KUBECONFIG"] = str(self.access.kubeconfig)

@@ -31,7 +31,7 @@ def home(node_cluster: Lease, workshop: Workshop, tmp_path_factory: pytest.TempP
     home.edit("{name: atlas,", f"{{name: {home.agent},")
     home.edit("{driver: native}", "{driver: kubernetes}")
     home.edit("spec:\n", f"spec:\n  images: {{base: '{workshop.base()}'}}\n")
-    workshop.bring(home.manifest, home.surroundings())
+    home.image = workshop.bring(home.manifest, home.surroundings())
     home.run("models", "pull")
     yield home
     home.clear()
@@ -48,9 +48,7 @@ class TestTheQuickstartOnKubernetes(Life):
         assert home.steps() == ["configmap/model-chat-HASH", "configmap/model-chat-HASH", "service/model-chat"]
         with asking(home) as asked:
             home.run("apply", "--yes")
-        assert asked.failed == {}
-        assert asked.answered["the agent"] > 0
-        assert asked.answered["the server, each time anew"] > 0
+        assert asked.failed == []
         after = home.running()
         assert {name for name in after if after[name] != before[name]} == {"model-chat"}
         assert home.steps() == []
