@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from paictl.hosts import is_loopback
-from paictl.manifest.findings import Finding, TreePath, dotted
+from paictl.manifest.findings import Finding, dotted
 from paictl.manifest.tree import entries, mapping_at, text_at
 
 __all__ = ["check_sharing"]
