@@ -113,6 +113,14 @@ def test_kill_9_loses_and_doubles_nothing_in_a_cluster(
         list(pool.map(lead, range(len(lives))))
 
 
+def test_a_value_that_is_made_once_stays_the_same_over_a_kill(access: Access, tmp_path: Path) -> None:
+    with _life(access, tmp_path / "desk") as life:
+        assert life.run(LIFE[0], ("after-effect", "create:secret/token", 1)) == -9
+        token = life.token()
+        assert life.run(LIFE[0]) == 0
+        assert life.token() == token
+
+
 def _live(life: ClusterLife, undisturbed: Undisturbed, kills: Mapping[str, Sequence[Kill]]) -> None:
     token = ""
     for chapter in LIFE:
