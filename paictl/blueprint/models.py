@@ -36,6 +36,8 @@ _PORT = 8080
 # A chat model below this many parameters answers worse when it is offered tools than when it is not.
 _TOOLS_FROM_PARAMETERS = 1_000_000_000
 _EMBED_MAX_TOKENS = 256
+# Longer than the runtime's servers go on with answers that have begun (``paictl.runtime.engines.llamacpp``).
+_STOPPED_SECONDS = 30.0
 
 
 def weights(manifest: Manifest, locked: Mapping[str, LockedModel]) -> tuple[Weights, ...]:
@@ -171,6 +173,7 @@ def _server(manifest: Manifest, name: str, model: Model, locked: LockedModel, th
         weights=tuple(needed),
         health=HealthCheck(endpoint="http", path="/health", timeout_seconds=180.0),
         limits=Limits(memory=locked.memory, cpus=threads),
+        stop_seconds=_STOPPED_SECONDS,
         origin=manifest.origins.find(("spec", "models", name)),
     )
 

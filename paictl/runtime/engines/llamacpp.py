@@ -7,6 +7,7 @@ it speaks is llama.cpp's: ``/v1/chat/completions``, ``/v1/models``, ``/health``.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,10 @@ __all__ = ["main", "parameters"]
 _PROGRAM = "llamacpp"
 _GGUF_MAGIC = b"GGUF"
 _BIND_ATTEMPTS = 5
+# So long answers that have begun may go on; whoever stops the server waits a little longer before it kills.
+_LAST_ANSWERS_SECONDS = 25.0
+_LOOK_SECONDS = 0.1
+_BUSY = re.compile(r"^llamacpp:requests_(?:processing|deferred) [1-9]", re.MULTILINE)
 
 
 def parameters(config: LlamaServerConfig) -> Any:
@@ -49,6 +54,8 @@ def parameters(config: LlamaServerConfig) -> Any:
     # No page, no list of slots with people's prompts in it, no gigabytes of prompt cache.
     params.webui = False
     params.endpoint_slots = False
+    # Counts alone; they tell whether an answer is being written.
+    params.endpoint_metrics = True
     params.cache_ram_mib = 0
     # What fits was computed before; llama.cpp must not quietly shrink the context instead.
     params.fit_params = False
@@ -109,6 +116,14 @@ def _reason(said: BinaryIO) -> str:
     return [*telling, *lines, "it gives no reason"][0].strip()
 
 
+def _finish(server: Any) -> None:
+    """Let the answers that have begun end; one look in between, since a last word may still be on its way."""
+    deadline, quiet = time.monotonic() + _LAST_ANSWERS_SECONDS, 0
+    while quiet < 2 and time.monotonic() < deadline:
+        quiet = 0 if _BUSY.search(server.handle_metrics()) else quiet + 1
+        time.sleep(_LOOK_SECONDS)
+
+
 @contextmanager
 def _stderr_held() -> Iterator[BinaryIO]:
     """Keep what C code writes to standard error, so that a failure is one line and not twelve."""
@@ -135,10 +150,11 @@ def main() -> None:
     sys.stderr.write(f"llamacpp: serves {config.model} as {config.alias} at {server.listening_address}\n")
     sys.stderr.flush()
     stop.wait()
+    _finish(server)
     kind, where = _address(config)
     if kind == "unix":
         Path(where).unlink(missing_ok=True)
-    # Nothing here is to be saved, and llama.cpp's own ending waits for answers that may take minutes.
+    # Nothing here is to be saved, and llama.cpp's own ending waits for answers that may take minutes more.
     os._exit(0)
 
 

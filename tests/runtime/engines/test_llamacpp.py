@@ -80,6 +80,22 @@ def test_it_answers_within_its_bounds_shows_no_prompts_and_ends_when_told(engine
 
 @pytest.mark.real
 @pytest.mark.slow
+def test_an_answer_that_has_begun_is_told_to_its_end(engine: Engine, weights: Weights) -> None:
+    (engine.root / "model.gguf").symlink_to(weights.chat)
+    engine.config["max_tokens"] = 200
+    engine.start()
+    assert engine.process is not None
+    asked = {"messages": [{"role": "user", "content": "Tell me a long story."}], "stream": True, "ignore_eos": True}
+    with engine.client() as client, client.stream("POST", "/v1/chat/completions", json=asked) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data: ")
+        engine.process.terminate()
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+    assert engine.process.wait(5) == 0
+
+
+@pytest.mark.real
+@pytest.mark.slow
 def test_it_comes_back_after_a_kill_in_spite_of_the_socket_left_behind(engine: Engine, weights: Weights) -> None:
     (engine.root / "model.gguf").symlink_to(weights.chat)
     engine.start()
