@@ -70,6 +70,8 @@ def test_the_log_of_a_service_is_that_of_all_its_pods_whatever_becomes_of_them(
     reconciler().apply(wanting([_service(stack, replicas=2)]))
     until(lambda: {line.split()[1] for line in _tail(stack, 8)} >= set(_pods(stack)), "lines of both")
     assert {line.split()[0] for line in _tail(stack, 8)} == {name.rpartition("-")[2] for name in _pods(stack)}
+    _kubectl(stack, "delete", "deployment", "outer", "--wait=false")
+    following.until_it_ends()
 
 
 class _Following:
@@ -79,7 +81,8 @@ class _Following:
         self.lines: list[str] = []
         self._coming: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._source: Iterator[str] = stack.driver().logs(stack.scope, "outer", tail=0, follow=True)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
 
     def _read(self) -> None:
         for line in self._source:
@@ -90,3 +93,8 @@ class _Following:
         for one in wanted:
             while one not in self.lines[-1:]:
                 self.lines.append(self._coming.get(timeout=30))
+
+    def until_it_ends(self) -> None:
+        """By itself, once the service has had no pod for a while."""
+        self._reading.join(60)
+        assert not self._reading.is_alive()

@@ -15,6 +15,7 @@ from paictl.engine.reconciler import Reconciler
 from paictl.events import Event
 from tests.drivers.kubernetes.stack import Stack
 from tests.engine.graphs import wanting
+from tests.waiting import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.slow]
 
@@ -111,13 +112,14 @@ def test_a_secret_is_in_its_secret_and_nowhere_else(stack: Stack, tmp_path: Path
 
 
 def _rotated(world: _World, token: bytes) -> None:
-    pods = world.pod()
+    pods = set(world.pod().split())
     world.rotate()
     assert set(world.plan()) == {"secret/api", "service/outer"}
     world.apply()
+    # The one before serves no more, but takes a moment to end.
+    until(lambda: not set(world.pod().split()) & pods, "the end of the pod before", 30)
     assert (world.read("api"), world.read("token")) == (world.values[-1], token)
     assert world.plan() == {}
-    assert not set(world.pod().split()) & set(pods.split())
 
 
 def _altered_by_hand(world: _World) -> None:
