@@ -12,6 +12,7 @@ from tests.kubernetes.asking import asking
 from tests.kubernetes.home import KubernetesHome
 from tests.kubernetes.lease import Lease
 from tests.kubernetes.runtime_image import Workshop
+from tests.story.life import knows_the_sister
 from tests.waiting import until
 
 # The first apply waits for images to be built.
@@ -44,6 +45,16 @@ class TestThePrivateCloudOnKubernetes:
             "model-embed": 1,
             "state": 1,
         }
+
+    @pytest.mark.promise(21)
+    def test_what_one_gateway_was_told_is_remembered_whoever_answers(self, home: KubernetesHome) -> None:
+        home.chat("My sister's name is Ines.")
+        assert knows_the_sister(home)
+
+    @pytest.mark.promise(24)
+    def test_verify_finds_every_room_closed(self, home: KubernetesHome) -> None:
+        checks = home.json("verify")
+        assert checks["passed"], [check for check in checks["checks"] if not check["passed"]]
 
     def test_two_gateways_serve_and_nobody_who_asks_notices_when_one_is_taken_away(self, home: KubernetesHome) -> None:
         gone, other = (pod["metadata"] for pod in home.pods("gateway"))
