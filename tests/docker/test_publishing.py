@@ -49,7 +49,7 @@ def built(connection: Connection) -> Iterator[Blueprint]:
     blueprint = replace(QUICKSTART, agent=f"pub-{uuid.uuid4().hex[:8]}", runtime=runtime_pin())
     labels = {"org.opencontainers.image.base.name": PUBLISHED["base"]}
     recipe = io.BytesIO(b"FROM scratch\nCOPY Dockerfile /\n")
-    for line in connection.api.build(fileobj=recipe, tag=image(blueprint), labels=labels, decode=True):
+    for line in connection.api.build(fileobj=recipe, tag=image(blueprint), labels=labels, rm=True, decode=True):
         assert "error" not in line, line
     yield blueprint
     connection.api.remove_image(image(blueprint))
