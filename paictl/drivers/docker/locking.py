@@ -7,15 +7,14 @@ is broken by its id, so that of two who break it neither takes the next holder's
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from paictl.drivers.docker import empty_image
@@ -23,6 +22,7 @@ from paictl.drivers.docker.connection import Connection
 from paictl.drivers.docker.naming import KIND, labels
 from paictl.drivers.docker.troubles import EngineError
 from paictl.engine.driver import Holder, Scope
+from paictl.engine.heartbeat import Heart, process
 from paictl.engine.lock import describe
 from paictl.errors import LockHeld, PaictlError, Refused
 
@@ -56,7 +56,7 @@ def hold(connection: Connection, scope: Scope, holder: Holder, beat: float = BEA
     try:
         taken, dead = _take(connection, scope, holder, nonce, beat)
         try:
-            with _Heart(connection, taken, beat).beating():
+            with Heart(connection, _beat(connection, taken), beat).beating():
                 yield dead
         finally:
             _release(connection, taken)
@@ -86,7 +86,7 @@ def _take(connection: Connection, scope: Scope, holder: Holder, nonce: str, beat
     marks = {
         **labels(scope, "lock", "lock"),
         _HOLDER: json.dumps(asdict(holder)),
-        _PROCESS: _process(os.getpid()) or "",
+        _PROCESS: process(os.getpid()) or "",
         _NONCE: nonce,
     }
     dead, unseen = "", time.monotonic() + _APPEAR_SECONDS
@@ -152,23 +152,10 @@ def _look(connection: Connection, scope: Scope) -> _Found | None:
 def _stale(connection: Connection, found: _Found, beat: float) -> bool:
     """Whether its holder is gone for good."""
     pid, _, where = found.labels.get(_PROCESS, "").partition("@")
-    here = _process(os.getpid())
+    here = process(os.getpid())
     if here is not None and pid and where.partition("#")[0] == here.partition("@")[2].partition("#")[0]:
-        return _process(int(pid)) != f"{pid}@{where}" or (f"{pid}@{where}" == here and found.nonce not in _mine)
+        return process(int(pid)) != f"{pid}@{where}" or (f"{pid}@{where}" == here and found.nonce not in _mine)
     return _stands_still(connection, found.id, beat)
-
-
-def _process(pid: int) -> str | None:
-    """A process for good: ``pid@boot id/pid namespace#start time``; None when there is none, or only its remains."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = Path("/proc/self/ns/pid").readlink()
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The command's name may hold spaces and parentheses: the fields begin after the last one (proc(5)).
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in {"Z", "X"} else f"{pid}@{boot}/{space}#{fields[19]}"
 
 
 def _stands_still(connection: Connection, container_id: str, beat: float) -> bool:
@@ -210,59 +197,17 @@ def _release(connection: Connection, container_id: str) -> None:
         empty_image.remove(connection)
 
 
-class _Heart:
-    """Beats in a thread of its own, and looks after itself before each call of this connection when it overslept."""
+def _beat(connection: Connection, container_id: str) -> Callable[[], bool | None]:
+    """What shows, each time it is called, that the holder lives; whether the lock is still there."""
+    counted = itertools.count(1)
 
-    def __init__(self, connection: Connection, container_id: str, beat: float) -> None:
-        self._connection, self._id, self._distance = connection, container_id, beat
-        self._count = 0
-        self._last = _since_boot()
-        self._lost = False
-        self._own = threading.local()
-        self._end = threading.Event()
-
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._run, name="lock-heartbeat", daemon=True)
-        self._connection.guard = self._guard
-        thread.start()
+    def beat() -> bool | None:
+        content = empty_image.tar_of({_HEARTBEAT: b""}, modified=next(counted))
         try:
-            yield
-        finally:
-            self._connection.guard = None
-            self._end.set()
-            thread.join(self._distance)
-
-    def _run(self) -> None:
-        while not self._end.wait(self._distance) and not self._lost:
-            with suppress(PaictlError):  # an engine that is away for a moment; the guard knows when it was too long
-                self._beat()
-
-    def _guard(self) -> None:
-        if getattr(self._own, "beats", False):
-            return
-        if not self._lost and _since_boot() - self._last > 2 * self._distance:
-            self._beat()
-        if self._lost:
-            raise PaictlError(
-                "the lock was lost: this paictl did not answer for so long that another one took over",
-                help="Nothing more was changed. `paictl status` tells what stands; apply again when the other one has ended.",
-            )
-
-    def _beat(self) -> None:
-        self._own.beats = True
-        try:
-            self._count += 1
-            content = empty_image.tar_of({_HEARTBEAT: b""}, modified=self._count)
-            with self._connection.told("renewing the lock"):
-                self._connection.api.put_archive(self._id, "/", content)
-            self._last = _since_boot()
+            with connection.told("renewing the lock"):
+                connection.api.put_archive(container_id, "/", content)
         except EngineError as error:
-            self._lost = error.status == 404
-        finally:
-            self._own.beats = False
+            return False if error.status == 404 else None
+        return True
 
-
-def _since_boot() -> float:
-    """Seconds that go on while the machine sleeps, unlike ``time.monotonic``."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return beat

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from paictl.drivers.kubernetes import namespaces
@@ -25,6 +23,7 @@ from paictl.drivers.kubernetes.kinds import LEASE
 from paictl.drivers.kubernetes.naming import MANAGER, labels, owner_of
 from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.engine.driver import Holder, Scope
+from paictl.engine.heartbeat import Heart, process
 from paictl.engine.lock import describe
 from paictl.errors import LockHeld, PaictlError, Refused
 
@@ -59,7 +58,7 @@ def hold(
     try:
         dead = lease.take()
         try:
-            with _Heart(lease).beating():
+            with Heart(connection, lease.renew, beat).beating():
                 yield dead
         finally:
             # While the lock is still ours: whoever took it meanwhile would lose it with the namespace.
@@ -103,12 +102,17 @@ class _Lease:
                 continue
             return dead
 
-    def renew(self) -> bool:
-        """Say that the holder lives; whether it still is the holder."""
+    def renew(self) -> bool | None:
+        """Say that the holder lives; whether it still is the holder, None when somebody else wrote at the same moment."""
         found = self._look()
         if found is None or found["spec"].get("holderIdentity") != self.nonce:
             return False
-        self._replace(found)
+        try:
+            self._replace(found)
+        except ApiError as no:
+            if no.status != HTTPStatus.CONFLICT:
+                raise
+            return None
         return True
 
     def ours(self) -> bool:
@@ -125,7 +129,7 @@ class _Lease:
                 self.connection.send("DELETE", self.path, "letting go of the lock", {"preconditions": version})
 
     def _document(self, taken: str) -> dict[str, Any]:
-        marks = {_HOLDER: json.dumps(asdict(self.holder)), _PROCESS: _process(os.getpid()) or ""}
+        marks = {_HOLDER: json.dumps(asdict(self.holder)), _PROCESS: process(os.getpid()) or ""}
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -176,9 +180,9 @@ class _Lease:
         if not nonce:
             return True
         pid, _, where = marks.get(_PROCESS, "").partition("@")
-        here = _process(os.getpid())
+        here = process(os.getpid())
         if here is not None and pid and where.partition("#")[0] == here.partition("@")[2].partition("#")[0]:
-            return _process(int(pid)) != f"{pid}@{where}" or (f"{pid}@{where}" == here and nonce not in _mine)
+            return process(int(pid)) != f"{pid}@{where}" or (f"{pid}@{where}" == here and nonce not in _mine)
         return self._stands_still(found)
 
     def _stands_still(self, found: Mapping[str, Any]) -> bool:
@@ -195,56 +199,6 @@ class _Lease:
         return True
 
 
-class _Heart:
-    """Renews in a thread of its own, and looks after itself before each call of this connection when it overslept."""
-
-    def __init__(self, lease: _Lease) -> None:
-        self._lease, self._distance = lease, lease.beat
-        self._last, self._lost = _since_boot(), False
-        self._own, self._end = threading.local(), threading.Event()
-
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._run, name="lock-heartbeat", daemon=True)
-        self._lease.connection.guard = self._guard
-        thread.start()
-        try:
-            yield
-        finally:
-            self._lease.connection.guard = None
-            self._end.set()
-            thread.join(self._distance)
-
-    def _run(self) -> None:
-        while not self._end.wait(self._distance) and not self._lost:
-            with suppress(PaictlError):  # a cluster that is away for a moment; the guard knows when it was too long
-                self._beat()
-
-    def _guard(self) -> None:
-        if getattr(self._own, "beats", False):
-            return
-        if not self._lost and _since_boot() - self._last > 2 * self._distance:
-            self._beat()
-        if self._lost:
-            raise PaictlError(
-                "the lock was lost: this paictl did not answer for so long that another one took over",
-                help="Nothing more was changed. `paictl status` tells what stands; apply again when the other one has ended.",
-            )
-
-    def _beat(self) -> None:
-        self._own.beats = True
-        try:
-            if self._lease.renew():
-                self._last = _since_boot()
-            else:
-                self._lost = True
-        except ApiError as no:
-            if no.status != HTTPStatus.CONFLICT:
-                raise
-        finally:
-            self._own.beats = False
-
-
 def _whom(found: Mapping[str, Any]) -> str:
     try:
         return describe(Holder(**json.loads(found["metadata"]["annotations"][_HOLDER])))
@@ -252,23 +206,5 @@ def _whom(found: Mapping[str, Any]) -> str:
         return "another paictl"
 
 
-def _process(pid: int) -> str | None:
-    """A process for good: ``pid@boot id/pid namespace#start time``; None when there is none, or only its remains."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = Path("/proc/self/ns/pid").readlink()
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The command's name may hold spaces and parentheses: the fields begin after the last one (proc(5)).
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in {"Z", "X"} else f"{pid}@{boot}/{space}#{fields[19]}"
-
-
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _since_boot() -> float:
-    """Seconds that go on while the machine sleeps, unlike ``time.monotonic``."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
