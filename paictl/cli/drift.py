@@ -18,13 +18,16 @@ def verb(call: Call) -> int:
     plan = session.reconciler().drift()
 
     def text() -> list[str]:
-        if plan.empty:
-            return [f"{plan.agent} on {plan.target}: no drift; {plan.unchanged} as released"]
         _, *rest = plan_lines(plan, call.terminal)
+        if plan.empty:
+            where = " where somebody could look" if plan.away else ""
+            return [f"{plan.agent} on {plan.target}: no drift{where}; {plan.unchanged} as released", *rest]
         title = f"{plan.agent} on {plan.target}: {len(plan.steps)} drifted; to mend {'it' if len(plan.steps) == 1 else 'them'}:"
         return [call.terminal.style(title, bold=True), *rest]
 
     call.terminal.result(plan_document(plan), text)
+    if plan.away:
+        return ExitCode.FAILED
     if plan.empty:
         return ExitCode.OK
     call.terminal.note("\nMend it with: paictl apply")

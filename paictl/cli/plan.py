@@ -41,4 +41,6 @@ def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -
         call.terminal.note(f"\nKept in {out}. Carry out exactly this with: paictl apply --plan {out}")
     elif not plan.empty and not refusals:
         call.terminal.note("\nCarry it out with: paictl apply")
+    if plan.away:
+        return ExitCode.FAILED
     return ExitCode.PENDING if detailed_exitcode and not plan.empty else ExitCode.OK

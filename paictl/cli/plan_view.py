@@ -61,6 +61,8 @@ def plan_document(
         "summary": {action: counts[action] for action in _ACTIONS} | {"unchanged": plan.unchanged},
         "steps": [_step_document(step) for step in plan.steps],
         "kept": [str(address) for address in plan.kept],
+        "away": dict(plan.away),
+        "unseen": [str(address) for address in plan.unseen],
         "diagnostics": [diagnostic_document(warning) for warning in warnings],
         "refusals": [{"code": one.code, "summary": one.summary, "help": one.help} for one in refusals],
     }
@@ -103,14 +105,22 @@ def plan_lines(plan: Plan, terminal: Terminal, stream: TextIO | None = None) -> 
     head = f"{plan.agent} on {plan.target}: {summary_sentence(plan)}"
     lines = [page.style(line, bold=True) for line in wrap(head, page.width, "  ")]
     if not plan.steps:
-        return lines
+        return [*lines, *_away(plan, page)]
     action = max(len(step.action) for step in plan.steps)
     address = max(len(str(step.address)) for step in plan.steps)
     lines.append("")
     for step in plan.steps:
         lines += _step_lines(step, page, action, address)
     effects = [line for effect in _effects(plan) for line in wrap(effect, page.width, "  ")]
-    return [*lines, "", *effects] if effects else lines
+    return [*lines, "", *effects, *_away(plan, page)] if effects else [*lines, *_away(plan, page)]
+
+
+def _away(plan: Plan, page: _Page) -> list[str]:
+    """What nobody could look at."""
+    told = [f"Not reached: {place}: {why}" for place, why in sorted(plan.away.items())]
+    told += [f"Left alone there: {len(plan.unseen)} of what is wanted."] if plan.unseen else []
+    lines = [line for one in told for line in wrap(one, page.width, "  ")]
+    return ["", *(page.style(line, fg="red") for line in lines)] if lines else []
 
 
 def _step_lines(step: Step, page: _Page, action: int, address: int) -> Iterator[str]:

@@ -63,7 +63,8 @@ def _name(resource: ResourceStatus) -> str:
 
 
 def _worth_telling(resource: ResourceStatus, status: Status) -> bool:
-    fine = resource.state in {"running", "done"} and resource.address not in status.unfinished
+    # Of a machine that is away its services tell enough.
+    fine = resource.state in {"running", "done", "away"} and resource.address not in status.unfinished
     return not resource.service and not fine
 
 
@@ -99,7 +100,8 @@ def _details(status: Status, width: int) -> list[str]:
 
     of: dict[str, list[str]] = {}
     for resource in status.resources:
-        if resource.health.detail and resource.state != "missing":
+        told = resource.service or resource.state != "away"
+        if resource.health.detail and resource.state != "missing" and told:
             of.setdefault(resource.health.detail, []).append(_name(resource))
     lines: list[str] = []
     for detail, names in of.items():

@@ -23,6 +23,8 @@ def resource_to_json(resource: Resource) -> dict[str, object]:
     for name in ("holds_data", "one_shot", "create_first", "downtime"):
         if getattr(resource, name):
             content[name] = True
+    if resource.place:
+        content["place"] = resource.place
     for name in ("probe", "effect", "origin"):
         value = getattr(resource, name)
         if value is not None:
@@ -44,5 +46,6 @@ def resource_from_json(content: Mapping[str, Any], target: str, driver: str) -> 
         create_first=content.get("create_first", False),
         downtime=content.get("downtime", False),
         effect=None if effect is None else DataEffect(**{**effect, "egress": tuple(effect.get("egress", ()))}),
+        place=content.get("place", ""),
         origin=None if origin is None else Span(**origin),
     )

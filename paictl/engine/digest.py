@@ -13,7 +13,10 @@ __all__ = ["plan_hash"]
 
 def plan_hash(plan: Plan) -> str:
     """Short enough to type: the first 16 hexadecimal digits of SHA-256."""
-    content = [plan.agent, plan.target, [_reviewed(step) for step in plan.steps], [str(kept) for kept in plan.kept]]
+    content: list[object] = [plan.agent, plan.target, [_reviewed(step) for step in plan.steps]]
+    content.append([str(kept) for kept in plan.kept])
+    if plan.away:
+        content.append(sorted(plan.away))
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

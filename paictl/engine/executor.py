@@ -1,7 +1,8 @@
 """Carries out a plan, step by step, and decides nothing: order, causes and refusals all stand in the plan. Called by ``reconcile``.
 
 One thread coordinates and alone writes the journal; a few workers act and wait. What ends and what becomes ready at the
-same time is committed together: ends are durable before dependents start, begins before their effects.
+same time is committed together: ends are durable before dependents start, begins before their effects. A failure stops what
+has not begun at its place; other machines of the target go on, but nothing is pruned any more.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class _Execution:
         """Write down what ended and what begins, with one fsync; then let it begin."""
         for one in ended:
             self._account(one)
-        starting = [] if self._stopped else [self.ready.popleft() for _ in range(min(self._free, len(self.ready)))]
+        starting = self._startable()
         for step in starting:
             self.crew.on_point("before-begin", step.id)
         entries = [journal.failed(one.step, one.reason) if one.reason else journal.end(one.step) for one in ended]
@@ -131,9 +132,15 @@ class _Execution:
             self._say("step-begin", step, {"cause": step.cause})
             self.tasks.put(step)
 
-    @property
-    def _free(self) -> int:
-        return PARALLEL - len(self.running)
+    def _startable(self) -> list[Step]:
+        if self.signal or self.trouble:
+            return []
+        closed = {failure.step.place for failure in self.failed}
+        # What stands at no place of its own may depend on any.
+        if "" in closed:
+            return []
+        self.ready = deque(step for step in self.ready if step.place not in closed and (step.place or not closed))
+        return [self.ready.popleft() for _ in range(min(PARALLEL - len(self.running), len(self.ready)))]
 
     def _account(self, one: _Ended) -> None:
         del self.running[one.step.id]

@@ -58,6 +58,7 @@ class Resource:
 
     ``spec`` is JSON data, complete: what differs in it is what has changed. ``replace_on`` names the top-level spec keys
     whose change can't be made in place. ``one_shot``: it runs to success once per spec and is remembered.
+    ``place`` is the machine it stands on where a target has several: what fails or is away there stops nothing elsewhere.
     ``create_first``: a replacement can stand beside the old one until it is healthy. ``downtime``: an update or
     replacement interrupts what it serves. ``effect`` tells what making it costs (bytes to download).
     """
@@ -72,6 +73,7 @@ class Resource:
     create_first: bool = False
     downtime: bool = False
     effect: DataEffect | None = None
+    place: str = ""
     origin: Span | None = None
 
 
@@ -118,13 +120,19 @@ class Observed:
     remnant: bool = False
     since: str = ""
     url: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything of this agent on this target. Complete by definition: what can't be read in full raises ``Unreachable``."""
+    """Everything of this agent on this target. Complete by definition: what can't be read in full raises ``Unreachable``.
+
+    ``away`` are the places of several that could not be read, each with why: nothing is known of what stands there, and nothing
+    is planned for it. When no place can be read, that is ``Unreachable``, too.
+    """
 
     resources: tuple[Observed, ...]
+    away: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +172,12 @@ class Step:
     instance: str = ""
     phase: int = 0
 
+    @property
+    def place(self) -> str:
+        """Where it is carried out: what stands elsewhere does not depend on how it ends."""
+        source = self.resource or self.observed
+        return source.place if source is not None else ""
+
     def __str__(self) -> str:
         """The golden line: ``+ service/agent            because it does not exist (agent.yaml:12)``."""
         tail = "; downtime" if self.downtime else ""
@@ -176,7 +190,8 @@ class Step:
 class Plan:
     """The ordered steps from observed to desired. ``hash`` covers everything a person reviewed.
 
-    ``kept`` are the addresses that are no longer desired and stay because they hold data.
+    ``kept`` are the addresses that are no longer desired and stay because they hold data. ``away`` are the places that were not
+    reached, with why; ``unseen`` the desired addresses there, of which nobody knows what they need.
     """
 
     agent: str
@@ -185,6 +200,8 @@ class Plan:
     unchanged: int
     hash: str
     kept: tuple[Address, ...] = ()
+    away: Mapping[str, str] = field(default_factory=dict)
+    unseen: tuple[Address, ...] = ()
 
     @property
     def empty(self) -> bool:

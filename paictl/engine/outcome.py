@@ -12,7 +12,7 @@ from paictl.errors import PaictlError
 __all__ = ["Applied", "Failure", "Outcome", "Release", "ResourceStatus", "Standing", "Status"]
 
 
-Standing = Literal["running", "starting", "unhealthy", "done", "missing", "kept", "leftover", "foreign"]
+Standing = Literal["running", "starting", "unhealthy", "done", "missing", "kept", "leftover", "foreign", "away"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class ResourceStatus:
     """One thing of the last release, or one that stands beside it.
 
     ``state``: ``running`` (or standing, for what doesn't run), ``starting``, ``unhealthy``, ``done`` (a one-shot), ``missing``,
-    ``kept`` (no longer desired, holds data), ``leftover`` (no longer desired) or ``foreign``. ``service``: it has a health probe,
+    ``kept`` (no longer desired, holds data), ``leftover`` (no longer desired), ``foreign`` or ``away`` (on a machine that was not
+    reached). ``service``: it has a health probe,
     or, before there is a release that says so, it runs.
     """
 

@@ -61,6 +61,7 @@ class _Planner:
     steps: list[Step] = field(default_factory=list)
     unchanged: int = 0
     kept: list[Address] = field(default_factory=list)
+    unseen: list[Address] = field(default_factory=list)
     foreign: list[Observed] = field(default_factory=list)
     destroyed: list[Step] = field(default_factory=list)
     # For each desired address, the steps that whatever depends on it has to wait for.
@@ -76,7 +77,10 @@ class _Planner:
         order = in_order({address: resource.depends_on for address, resource in desired.items()})
         for address in order:
             before = len(self.steps)
-            self._settle(desired[address], standing.get(address, []))
+            if self._away(desired[address]):
+                self.unseen.append(address)
+            else:
+                self._settle(desired[address], standing.get(address, []))
             made = frozenset(step.id for step in self.steps[before:])
             self.awaited[address] = made or self._needs(desired[address])
         self._take(retire(self.retired, desired, self.steps))
@@ -95,8 +99,15 @@ class _Planner:
     def _plan(self) -> Plan:
         scope, kept = self.question.scope, tuple(sorted(set(self.kept)))
         steps = tuple(self.steps)
-        made = Plan(scope.agent, scope.target, steps, self.unchanged, hash="", kept=kept)
+        away, unseen = self.question.observation.away, tuple(sorted(self.unseen))
+        made = Plan(scope.agent, scope.target, steps, self.unchanged, hash="", kept=kept, away=away, unseen=unseen)
         return replace(made, hash=plan_hash(made))
+
+    def _away(self, resource: Resource) -> bool:
+        """Whether what is there can't be known: its place was not reached, or the one that it would move away from."""
+        before = self.question.inventory.before.get(resource.address)
+        away = self.question.observation.away
+        return resource.place in away or (before is not None and before.place in away)
 
     def _take(self, removal: Removal) -> None:
         self.steps += removal.steps

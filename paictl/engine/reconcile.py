@@ -14,7 +14,7 @@ from paictl.engine.outcome import Applied, Outcome
 from paictl.engine.planner import Question, plan
 from paictl.engine.review import Look
 from paictl.engine.setting import Setting
-from paictl.engine.verdict import verdict
+from paictl.engine.verdict import missed, verdict
 from paictl.errors import PaictlError
 
 __all__ = ["Errand", "Gate", "reconcile"]
@@ -59,6 +59,8 @@ def reconcile(setting: Setting, errand: Errand) -> Applied:
             if undo.is_owed(outcome, failure, errand.options):
                 undo.undo(setting, ledger, errand.options, failure)
             raise
+        if found.plan.away:
+            raise missed(found.plan)
         release = ledger.record(desired, found.plan, found.observation, setting.stamp(errand.verb))
         return Applied(found.plan, release, outcome)
 
@@ -67,5 +69,6 @@ def _prove(done: Plan, outcome: Outcome, gate: Gate | None) -> None:
     """Raise when a step was not done, or when what was done does not pass the gate."""
     if not outcome.complete:
         raise verdict(outcome)
-    if gate is not None and not done.empty:
+    # An agent of which a part is away can't be proven whole; it is at the apply that finds that part.
+    if gate is not None and not done.empty and not done.away:
         gate()

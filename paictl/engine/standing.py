@@ -42,7 +42,10 @@ def status(place: Place, inventory: Inventory, observation: Observation) -> Stat
     begun = not inventory.release and (bool(inventory.unsettled) or any(not _data(one, inventory) for one in mine))
     unknown = begun or (inventory.release > 0 and not inventory.before)
     rows = [
-        _wanted(resource, found.get(address, []), inventory) for address, resource in sorted(inventory.before.items())
+        _unseen(resource, observation.away[resource.place])
+        if resource.place in observation.away
+        else _wanted(resource, found.get(address, []), inventory)
+        for address, resource in sorted(inventory.before.items())
     ]
     rows += [
         _made(observed) if unknown else _unwanted(observed, inventory)
@@ -62,6 +65,11 @@ def status(place: Place, inventory: Inventory, observation: Observation) -> Stat
         begun=begun,
         working=working(place.directory),
     )
+
+
+def _unseen(resource: Resource, why: str) -> ResourceStatus:
+    health = Health("unknown", f"{resource.place} was not reached: {why}")
+    return ResourceStatus(resource.address, "away", service=resource.probe is not None, health=health)
 
 
 def _wanted(resource: Resource, group: list[Observed], inventory: Inventory) -> ResourceStatus:

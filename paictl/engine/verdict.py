@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from paictl.engine.model import Plan
 from paictl.engine.outcome import Outcome
-from paictl.errors import Interrupted, PaictlError, PartlyApplied
+from paictl.errors import Interrupted, PaictlError, PartlyApplied, Unreachable
 
-__all__ = ["in_short", "summary", "verdict"]
+__all__ = ["in_short", "missed", "summary", "verdict"]
 
 _RESUME = "`paictl status` says what stands; the next apply goes on from there."
 
@@ -24,6 +25,15 @@ def verdict(outcome: Outcome) -> PaictlError:
         return PartlyApplied(f"{text}\n{summary(outcome)}", help=_RESUME)
     help_text = outcome.trouble.help if outcome.trouble is not None else ""
     return PaictlError(f"{text}\nnothing was changed", help=help_text)
+
+
+def missed(plan: Plan) -> PaictlError:
+    """The error for a plan that was carried out, as far as its places were reached."""
+    reasons = "\n".join(f"{place} was not reached: {why}" for place, why in sorted(plan.away.items()))
+    left = f"what is there was left alone ({len(plan.unseen)} of what is wanted)" if plan.unseen else ""
+    kind = Unreachable if plan.empty else PartlyApplied
+    done = "" if plan.empty else "everything else was done; "
+    return kind(f"{reasons}\n{done}{left or 'what is there was left alone'}", help="Apply again when it is back.")
 
 
 def in_short(reason: str) -> str:

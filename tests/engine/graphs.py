@@ -28,7 +28,7 @@ def at(text: str) -> Address:
 
 
 def resource(address: str, content: Mapping[str, Any] | None = None) -> Resource:
-    """From the words used in data files: spec, needs, probe, replace_on, data, once, beside, downtime, line."""
+    """From the words used in data files: spec, needs, probe, replace_on, data, once, beside, downtime, place, line."""
     words = dict(content or {})
     line = words.pop("line", None)
     probe = words.pop("probe", address.startswith("service/"))
@@ -42,6 +42,7 @@ def resource(address: str, content: Mapping[str, Any] | None = None) -> Resource
         one_shot=words.pop("once", False),
         create_first=words.pop("beside", False),
         downtime=words.pop("downtime", False),
+        place=words.pop("place", ""),
         origin=Span("agent.yaml", line) if line else None,
     )
     assert not words, f"{address}: unknown words {sorted(words)}"

@@ -49,8 +49,8 @@ class FakeDriver:
             raise Unreachable(f"the fake target {scope.target} can't be reached", help="Switch it on.")
         if self.faults.partial:
             raise Unreachable(f"only a part of the fake target {scope.target} can be read", help="Try again.")
-        things = self.world.things.values()
-        return Observation(tuple(self._observed(thing, scope) for thing in things))
+        things = (thing for thing in self.world.things.values() if thing.place not in self.faults.away)
+        return Observation(tuple(self._observed(thing, scope) for thing in things), self.faults.away)
 
     def _observed(self, thing: Thing, scope: Scope) -> Observed:
         return Observed(
@@ -64,6 +64,7 @@ class FakeDriver:
             handle=f"{thing.address}@{thing.instance}",
             holds_data=thing.holds_data,
             depends_on=tuple(address_from_text(need, scope.target, self.name) for need in thing.depends_on),
+            place=thing.place,
         )
 
     def _health(self, thing: Thing) -> Health:
@@ -94,6 +95,7 @@ class FakeDriver:
             instance=step.instance,
             holds_data=resource.holds_data,
             depends_on=tuple(str(need) for need in resource.depends_on),
+            place=resource.place,
         )
         standing = self.world.get(wanted.key)
         if standing == _as_read(wanted):

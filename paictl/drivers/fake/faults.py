@@ -19,6 +19,7 @@ class Faults:
     ``fail`` and ``fail_after``: how many times carrying out a step fails, before or after its effect; -1 for always.
     ``die``: kill -9 half-way through these steps. ``health``: what the first probes of a resource find; the last one stays when
     it is not healthy. ``terminal``: what it says when it gives up for good. ``preflight``: refused with that reason.
+    ``away``: places of the world that can't be read, with why.
     """
 
     fail: dict[str, int] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Faults:
     unreachable: bool = False
     partial: bool = False
     preflight: str = ""
+    away: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def beside(cls, world: Path) -> Faults:

@@ -30,6 +30,7 @@ class Thing:
     running: bool = True
     holds_data: bool = False
     depends_on: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def key(self) -> Key:
