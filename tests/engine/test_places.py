@@ -36,16 +36,29 @@ def test_a_failure_on_one_machine_leaves_the_others_whole(bench: Bench) -> None:
     assert {str(step.address) for step in again.steps} == {"base/pi", "service/on-pi"}
 
 
+def _chain(place: str) -> dict[str, dict[str, Any]]:
+    """Long enough for a failure that comes at once to be known before its end."""
+    words: dict[str, dict[str, Any]] = {f"{place}/00": {"place": place}}
+    return words | {f"{place}/{n:02}": {"place": place, "needs": [f"{place}/{n - 1:02}"]} for n in range(1, 20)}
+
+
+@pytest.mark.promise(10)
+def test_a_failure_stops_what_has_not_begun_on_its_machine(bench: Bench) -> None:
+    bench.faults.fail["create:base/pi"] = 1
+    with pytest.raises(PartlyApplied):
+        bench.reconciler().apply(wanting(graph({"base/pi": {"place": "pi"}, **_chain("pi"), **_chain("desk")})))
+    assert "desk/19" in _standing(bench)
+    assert "pi/19" not in _standing(bench)
+
+
 @pytest.mark.promise(10)
 def test_what_is_nowhere_in_particular_does_not_begin_after_a_failure(bench: Bench) -> None:
     bench.faults.fail["create:base/pi"] = 1
-    words: dict[str, dict[str, Any]] = {"base/pi": {"place": "pi"}, "file/00": {"place": "desk"}}
-    # Long enough for the failure, which comes at once, to be known before the end of the chain.
-    words |= {f"file/{number:02}": {"place": "desk", "needs": [f"file/{number - 1:02}"]} for number in range(1, 20)}
-    joint = graph({**words, "file/joint": {"needs": ["file/19"]}})
+    words: dict[str, dict[str, Any]] = {"base/pi": {"place": "pi"}, **_chain("desk")}
+    joint = graph({**words, "file/joint": {"needs": ["desk/19"]}})
     with pytest.raises(PartlyApplied):
         bench.reconciler().apply(wanting(joint))
-    assert "file/19" in _standing(bench)
+    assert "desk/19" in _standing(bench)
     assert "file/joint" not in _standing(bench)
 
 
