@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paictl.blueprint import agent, clusters, gateway, models, orchestration, stores, vpn
+from paictl.blueprint.hosts import placed
 from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.scaling import scaled
 from paictl.blueprint.secrets import secret_files
@@ -48,7 +49,8 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
     door = orchestration.behind(gateway.gateway(manifest, routes, kept), engines)
     room = agent.agent(manifest, routes)
     private = vpn.server(manifest, resolved.images, containers=resolved.containers)
-    services = scaled(manifest, (*servers, *kept, *engines, door, room, *([private] if private else [])))
+    parts = (*servers, *kept, *engines, door, room, *([private] if private else []))
+    services = placed(manifest, scaled(manifest, parts))
     return Blueprint(
         agent=manifest.agent.metadata.name,
         owner=manifest.agent.metadata.owner,
@@ -60,7 +62,8 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
         unconfined=manifest.target_spec.unconfined,
         start_on_boot=manifest.target_spec.start_on_boot,
         hosts=tuple(
-            Host(name, host.address, host.user or "", host.port) for name, host in manifest.target_spec.hosts.items()
+            Host(name, host.address, host.user or "", host.port, host.link)
+            for name, host in manifest.target_spec.hosts.items()
         ),
         namespace=manifest.target_spec.namespace or "",
         cluster=clusters.cluster(manifest),

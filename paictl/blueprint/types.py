@@ -21,6 +21,7 @@ __all__ = [
     "HealthCheck",
     "Host",
     "Limits",
+    "Link",
     "RuntimePin",
     "Scale",
     "SecretFile",
@@ -211,7 +212,7 @@ class Service:
     ``module`` is what the runtime starts (``python -m MODULE --root ROOT --config CONFIG``). ``reaches`` names the
     ``SERVICE/ENDPOINT`` pairs it may talk to, ``egress`` the outside hosts; ``room`` says it has no network at all but those.
     ``upstream``: it is not ours, and ``module`` is empty. ``gpus`` names whose graphics cards it is given, all of them:
-    ``nvidia``, or empty for none.
+    ``nvidia``, or empty for none. ``host``: on which of the target's hosts it runs, where it has some.
     """
 
     name: str
@@ -232,6 +233,7 @@ class Service:
     upstream: Upstream | None = None
     gpus: str = ""
     scale: Scale = field(default_factory=Scale)
+    host: str = ""
     origin: Span | None = None
 
     @property
@@ -262,12 +264,23 @@ class RuntimePin:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine reached over ssh; ``user`` empty: whoever ssh's own configuration says."""
+    """A machine reached over ssh; ``user`` empty: whoever ssh's own configuration says. ``link``: where other hosts ask it."""
 
     name: str
     address: str
     user: str = ""
     port: int = 22
+    link: int = 8790
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """That services on the host ``client`` reach this endpoint of a service on the host ``server``."""
+
+    client: str
+    server: str
+    service: str
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +318,17 @@ class Blueprint:
     def secrets_of(self, service: Service) -> tuple[SecretFile, ...]:
         """The secret files that a service reads."""
         return tuple(secret for secret in self.secrets if secret.name in service.secrets)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """What services on different hosts say to each other, each once, sorted."""
+        found = {
+            Link(service.host, self.service(there).host, there, endpoint)
+            for service in self.services
+            for there, _, endpoint in (pair.partition("/") for pair in service.reaches)
+            if self.service(there).host != service.host
+        }
+        return tuple(sorted(found, key=lambda link: (link.client, link.server, link.service, link.endpoint)))
 
     @property
     def public(self) -> tuple[Service, Endpoint]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from paictl.hosts import is_loopback
 from paictl.manifest.clusters import check_clusters
 from paictl.manifest.findings import Finding, TreePath, dotted
+from paictl.manifest.machines import check_hosts
 from paictl.manifest.schedules import check_schedules
 from paictl.manifest.sharing import check_sharing
 from paictl.manifest.tree import entries, mapping_at, text_at
@@ -42,6 +43,7 @@ def check_rules(tree: Mapping[str, Any]) -> Iterator[Finding]:
     for path, _, scale in entries(tree, "spec", "scale"):
         yield from _scale(path, scale)
     yield from check_clusters(tree)
+    yield from check_hosts(tree)
     yield from check_vpns(tree)
     yield from check_schedules(tree)
     yield from check_sharing(tree)

@@ -91,6 +91,17 @@ class Host(Strict):
     address: str = Field(description="Host name or IP address.", examples=["pi5.local"])
     user: str | None = Field(default=None, description="The ssh user.", examples=["pi"])
     port: int = Field(default=22, ge=1, le=65535, description="The ssh port.")
+    runs: list[Name] = Field(
+        default_factory=list,
+        description="The models that it runs. Everything else runs on the first host without this.",
+        examples=[["chat"]],
+    )
+    link: int = Field(
+        default=8790,
+        ge=1024,
+        le=65535,
+        description="With runs: the TCP port where it is asked, by the agent's other hosts alone.",
+    )
 
 
 class Target(Strict):
