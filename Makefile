@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart check test test-all test-kubernetes bench promises reference lock clean
+.PHONY: setup quickstart check test test-all test-kubernetes test-hosts bench promises reference lock clean
 
 setup: .venv/.ready
 
@@ -28,6 +28,9 @@ test-all: setup
 
 test-kubernetes: setup
 	$(BIN)/python -m tests.lanes kubernetes
+
+test-hosts: setup
+	$(BIN)/python -m tests.lanes hosts
 
 bench: setup
 	$(BIN)/python -m bench

@@ -1,7 +1,8 @@
 """Runs the test lanes, one line each at the end: ran with counts, or skipped with the reason and what would enable it.
 
-``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes, those on a Docker engine and the one on a Kubernetes
-cluster, and runs the others only when they have not passed at this very commit; ``kubernetes`` is that one alone.
+``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes, those on a Docker engine, the one on a Kubernetes
+cluster and the one on hosts over ssh, and runs the others only when they have not passed at this very commit; ``kubernetes`` and
+``hosts`` are those alone.
 With ``CI=true`` a lane that can't run is a failure.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from paictl.sandbox import namespaces
 from tests.docker import engine, newer
+from tests.hosts import needs, remains, roots
 from tests.kubernetes import build
 from tests.kubernetes import lease as leases
 
@@ -94,6 +96,15 @@ def _clusters() -> Iterator[list[str]]:
         left += [one for lease in held for one in lease.close()]
 
 
+def _lacks_hosts() -> str:
+    """The same for hosts; what they begin with is made before the first test is, whose time would be counted."""
+    needs.install()
+    if reason := needs.lacking():
+        return reason
+    roots.root()
+    return ""
+
+
 PERSON = (
     Lane(
         "unit",
@@ -103,12 +114,15 @@ PERSON = (
     Lane("real", _pytest("real and not heavy and not docker and not kubernetes and not hosts"), _lacks_sandbox),
 )
 KUBERNETES = (Lane("kubernetes", _pytest("kubernetes", "-n", "2", "--dist", "loadfile"), _lacks_cluster, _clusters),)
+# A file at a time: what stands on its host is made once.
+HOSTS = (Lane("hosts", _pytest("hosts", "-n", "2", "--dist", "loadfile"), _lacks_hosts, remains.watched),)
 HEAVY = (
     Lane("heavy", _pytest("heavy and not docker and not kubernetes and not hosts", "-n", "2"), _lacks_sandbox),
     # A file at a time: what stands for one is made once.
     Lane("docker", _pytest("docker", "-n", "2", "--dist", "loadfile"), _lacks_engine, _engine),
     Lane("newer", (sys.executable, "-m", "tests.docker.newer"), newer.lacking),
     *KUBERNETES,
+    *HOSTS,
     Lane("bench", (sys.executable, "-m", "bench", "--check")),
 )
 
@@ -179,4 +193,5 @@ def _stream(command: tuple[str, ...]) -> tuple[int, str]:
 
 if __name__ == "__main__":
     which = sys.argv[1:]
-    sys.exit(everything() if which == ["all"] else run(KUBERNETES) if which == ["kubernetes"] else person())
+    single = {"kubernetes": KUBERNETES, "hosts": HOSTS}
+    sys.exit(everything() if which == ["all"] else run(single[which[0]]) if {*which} & {*single} else person())
