@@ -1,0 +1,101 @@
+"""What Ansible is told of hosts and of itself: an inventory, and its configuration. Pure but for the passwords; called by ``running``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paictl.drivers.ansible.hosts import Hosts
+
+__all__ = ["GROUP", "configuration", "inventory"]
+
+GROUP = "agent"
+"""The group of all hosts of a run, as in what `paictl render` writes."""
+
+_PYTHON = "/usr/bin/python3"
+
+
+class _Literal(str):
+    """A text that is no template, whatever it looks like."""
+
+    __slots__ = ()
+
+
+def inventory(hosts: Hosts, names: Sequence[str]) -> str:
+    """These hosts, as YAML; with their passwords, so it belongs into memory only."""
+    import yaml
+
+    # A dumper of its own: what is registered there is nobody else's.
+    dumper = type("_Dumper", (yaml.SafeDumper,), {})
+    dumper.add_representer(_Literal, _represented)
+    document = {GROUP: {"hosts": {name: _variables(hosts, name) for name in names}}}
+    text: str = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _represented(dumper: Any, text: _Literal) -> Any:
+    return dumper.represent_scalar("!unsafe", str(text), style='"')
+
+
+def _variables(hosts: Hosts, name: str) -> dict[str, Any]:
+    login = hosts.logins[name]
+    # Named, so that no host is first asked which Pythons it has.
+    found: dict[str, Any] = {"ansible_python_interpreter": _PYTHON}
+    if login.local:
+        found["ansible_connection"] = "local"
+    else:
+        found |= {
+            "ansible_host": _Literal(login.address),
+            "ansible_port": login.port,
+            "ansible_ssh_common_args": _Literal(shlex.join(hosts.ssh_options(name))),
+        }
+        if login.user:
+            found["ansible_user"] = _Literal(login.user)
+        password = hosts.passwords(name, "login")
+        if password is not None:
+            found["ansible_password"] = _Literal(password)
+    password = hosts.passwords(name, "become")
+    if password is not None:
+        found["ansible_become_password"] = _Literal(password)
+    return found
+
+
+def configuration(forks: int, scratch: Path, paths: Mapping[str, Sequence[Path]]) -> str:
+    """``ansible.cfg``: everything of its own below ``scratch``, nothing gathered unasked, one connection a host."""
+    lines = [
+        "[defaults]",
+        f"home = {scratch}",
+        f"local_tmp = {scratch}",
+        f"forks = {forks}",
+        "gathering = explicit",
+        "fact_caching = memory",
+        "retry_files_enabled = False",
+        "host_key_checking = True",
+        "display_skipped_hosts = False",
+        "deprecation_warnings = False",
+        "system_warnings = False",
+        "localhost_warning = False",
+        "inventory_unparsed_warning = False",
+        "action_warnings = False",
+        # A mistyped variable, a missing handler: an error, never a surprise.
+        "error_on_missing_handler = True",
+        "force_handlers = True",
+        "internal_poll_interval = 0.001",
+        *(f"{key} = {':'.join(map(str, found))}" for key, found in paths.items() if found),
+        "",
+        "[privilege_escalation]",
+        "become_method = sudo",
+        "",
+        "[ssh_connection]",
+        "pipelining = True",
+        # All of it is in each host's own arguments, which plain ssh has as well.
+        "ssh_args =",
+        "retries = 0",
+        "usetty = False",
+        "",
+        "[inventory]",
+        "enable_plugins = yaml",
+    ]
+    return "\n".join(lines) + "\n"
