@@ -88,11 +88,14 @@ class Shell:
     def _begin(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
         if self._login.local:
-            return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe)
+            return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
         argv = [*self._hosts.ssh(self.name), shlex.join(command)]
         with self._answering() as environment:
+            # In a session of its own: a Ctrl-C is paictl's to answer, which first ends what it has begun.
+            process = subprocess.Popen(
+                argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
+            )
             # The answer is read before the first word of the command's comes.
-            process = subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
             if "SSH_ASKPASS" in environment:
                 _until_it_says_something(process)
         return process
@@ -130,6 +133,7 @@ class Shell:
             if said.endswith(prompt):
                 self._answer(process, again=answered)
                 said, answered = said.removesuffix(prompt), True
+                deadline = time.monotonic() + _BEGIN_SECONDS  # a person may have been asked
 
     def _letter(self, process: subprocess.Popen[bytes], deadline: float, said: bytes) -> bytes:
         if process.stderr is None:
@@ -145,7 +149,7 @@ class Shell:
                 f"sudo of {self.name} does not take the password",
                 help="Check the one that the manifest names, or the one that you typed.",
             )
-        password = self._hosts.passwords(self.name, "become")
+        password = self._hosts.passwords(self.name, "become") or self._hosts.passwords(self.name, "asked")
         if password is None:
             raise Refused(
                 f"sudo of {self.name} asks for a password, and none is known",
