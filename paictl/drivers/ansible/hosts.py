@@ -79,7 +79,6 @@ class Hosts:
             f"ControlPath={self._socket(login, folder)}",
             "ForwardAgent=no",
             "ForwardX11=no",
-            "LogLevel=ERROR",
         ]
         if self.own_key(name).is_file():
             said += ["IdentitiesOnly=yes", f'IdentityFile="{self.own_key(name)}"']

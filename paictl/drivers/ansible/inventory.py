@@ -28,7 +28,7 @@ def inventory(hosts: Hosts, names: Sequence[str]) -> str:
     import yaml
 
     # A dumper of its own: what is registered there is nobody else's.
-    dumper = type("_Dumper", (yaml.SafeDumper,), {})
+    dumper: Any = type("_Dumper", (yaml.SafeDumper,), {})
     dumper.add_representer(_Literal, _represented)
     document = {GROUP: {"hosts": {name: _variables(hosts, name) for name in names}}}
     text: str = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True)

@@ -20,9 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from paictl.assets import asset
-from paictl.drivers.ansible.hosts import Hosts, private
+from paictl.drivers.ansible.hosts import Hosts, Login, private
 from paictl.drivers.ansible.inventory import configuration, inventory
-from paictl.drivers.ansible.troubles import task_failed, wants_password, why_unreachable
+from paictl.drivers.ansible.shell import Shell
+from paictl.drivers.ansible.troubles import (
+    nothing_was_said,
+    task_failed,
+    wants_password,
+    was_reached,
+    why_unreachable,
+)
 from paictl.errors import PaictlError
 from paictl.events import Emit, Event, ignore
 
@@ -101,7 +108,7 @@ def _asks(hosts: Hosts, name: str, found: HostRun) -> bool:
 def _run(asked: _Asked, names: Sequence[str]) -> dict[str, HostRun]:
     if not names:
         return {}
-    heard = _Heard(names, asked.emit)
+    heard = _Heard({name: asked.hosts.logins[name] for name in names}, asked.emit)
     with _room() as room:
         _write(room, asked, names)
         try:
@@ -110,7 +117,20 @@ def _run(asked: _Asked, names: Sequence[str]) -> dict[str, HostRun]:
             _end(room)
         if not heard.stats:
             raise _broken(heard, code)
-    return heard.outcomes()
+    found = heard.outcomes()
+    return found | {name: _explained(asked.hosts, name, found[name]) for name in heard.silent}
+
+
+def _explained(hosts: Hosts, name: str, found: HostRun) -> HostRun:
+    """With what sudo says when it is asked by hand, where it refused a task and its words were lost."""
+    if found.ok:
+        return found
+    try:
+        Shell(hosts, name).run(["true"])
+    except PaictlError as error:
+        trouble = task_failed(hosts.logins[name], "sudo", {"msg": error.summary})
+        return replace(found, failed=trouble.summary, help=trouble.help or error.help)
+    return found
 
 
 @contextmanager
@@ -206,11 +226,13 @@ def _end(room: Path) -> None:
 class _Heard:
     """Listens to a run: sums up what it says of each host, and tells who watches."""
 
-    def __init__(self, names: Sequence[str], emit: Emit) -> None:
+    def __init__(self, logins: Mapping[str, Login], emit: Emit) -> None:
         self.stats: Mapping[str, Mapping[str, int]] = {}
         self.words: list[str] = []
+        self.silent: set[str] = set()
+        self._logins = logins
         self._emit = emit
-        self._results: dict[str, dict[str, Mapping[str, Any]]] = {name: {} for name in names}
+        self._results: dict[str, dict[str, Mapping[str, Any]]] = {name: {} for name in logins}
         self._troubles: dict[str, HostRun] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
@@ -228,16 +250,22 @@ class _Heard:
 
     def _result(self, kind: str, data: Mapping[str, Any]) -> None:
         host, task, result = str(data["host"]), str(data["task"]), dict(data.get("res") or {})
-        if kind == "runner_on_failed":
+        if kind in {"runner_on_failed", "runner_on_unreachable"}:
             result["failed"] = True
             if not data.get("ignore_errors"):
-                trouble = task_failed(host, task, result)
-                self._troubles[host] = HostRun(ok=False, failed=trouble.summary, help=trouble.help)
-        elif kind == "runner_on_unreachable":
-            trouble = why_unreachable(host, result)
-            self._troubles[host] = HostRun(ok=False, unreachable=trouble.summary, help=trouble.help)
+                self._troubles[host] = self._trouble(host, task, result)
         self._results[host][task] = result
         self._tell(data, "changed" if result.get("changed") and kind == "runner_on_ok" else _STATUS[kind])
+
+    def _trouble(self, host: str, task: str, result: Mapping[str, Any]) -> HostRun:
+        login = self._logins[host]
+        if not was_reached(result):
+            away = why_unreachable(login, str(result.get("msg", "")))
+            return HostRun(ok=False, unreachable=away.summary, help=away.help)
+        if nothing_was_said(result):
+            self.silent.add(host)
+        lost = task_failed(login, task, result)
+        return HostRun(ok=False, failed=lost.summary, help=lost.help)
 
     def _tell(self, data: Mapping[str, Any], status: str) -> None:
         host, task = str(data["host"]), str(data["task"])
