@@ -13,7 +13,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
@@ -22,7 +21,7 @@ from typing import Any
 
 from paictl.drivers.ansible.hosts import Hosts
 from paictl.drivers.ansible.onhost import holding
-from paictl.drivers.ansible.shell import Shell
+from paictl.drivers.ansible.shell import Shell, on_each
 from paictl.engine.driver import Holder, Scope
 from paictl.engine.heartbeat import Heart
 from paictl.engine.lock import describe
@@ -34,7 +33,6 @@ BEAT_SECONDS = 5.0
 _MISSED = 3
 _TAKE_SECONDS = 30.0
 _END_SECONDS = 5.0
-_AT_ONCE = 10
 _CHUNK = 4096
 
 
@@ -90,10 +88,10 @@ def hold(hosts: Hosts, guards: Guards, scope: Scope, holder: Holder, beat: float
     when no host is reached. Whoever lost a host's lock (a laptop that was closed, a cable that was cut) changes it no more.
     """
     held: dict[str, _Held] = {}
-    away: dict[str, PaictlError] = {}
-    _open(hosts, away)
+    # What is slow is the connecting, not the locking.
+    there, away = on_each(hosts, Shell.open)
     with ExitStack() as stack:
-        for name in sorted(set(hosts.logins) - set(away)):
+        for name in there:
             try:
                 held[name] = stack.enter_context(_taken(Shell(hosts, name), scope, holder, beat))
             except LockHeld:
@@ -106,19 +104,6 @@ def hold(hosts: Hosts, guards: Guards, scope: Scope, holder: Holder, beat: float
             stack.enter_context(Heart(one, one.beat, beat).beating())
         stack.enter_context(guards.standing(held, away))
         yield next((one.dead for one in held.values() if one.dead), "")
-
-
-def _open(hosts: Hosts, away: dict[str, PaictlError]) -> None:
-    """Connect to all of them at the same time: what is slow is the connecting, not the locking."""
-
-    def attempt(name: str) -> None:
-        try:
-            Shell(hosts, name).open()
-        except PaictlError as error:
-            away[name] = error
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(attempt, hosts.logins))
 
 
 @contextmanager

@@ -11,22 +11,27 @@ import select
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from paictl.drivers.ansible.hosts import Hosts, private
 from paictl.engine.driver import RoomResult
 from paictl.errors import PaictlError, Refused, Unreachable
 
-__all__ = ["Shell"]
+__all__ = ["Shell", "on_each"]
 
 # Twice what ssh takes to give up: it may have to ask for a password, too.
 _BEGIN_SECONDS = 30.0
 _CHUNK = 4096
+_AT_ONCE = 10
 _SSH_FAILED = 255
 _MOST_COMPLAINT = 64 * 1024
 # Prints what it finds behind a descriptor of paictl: a password on its way to ssh, which takes it from a program only.
 _ASK = '#!/bin/sh\nexec cat "$PAICTL_ANSWER"\n'
+
+_Answer = TypeVar("_Answer")
 
 
 class Shell:
@@ -81,6 +86,12 @@ class Shell:
         """Have the connection stand that every later command goes through; raises ``Unreachable``."""
         if not self._login.local:
             self.run(["true"])
+
+    def connect(self, authority: str, stream: int) -> subprocess.Popen[bytes]:
+        """Tie a descriptor, such as a socket's, to ``HOST:PORT`` as the host sees it, until one of both ends."""
+        words = self._hosts.ssh(self.name)
+        argv = [words[0], f"-W{authority}", *words[1:]]
+        return subprocess.Popen(argv, stdin=stream, stdout=stream, stderr=subprocess.PIPE, start_new_session=True)
 
     def _root_already(self) -> bool:
         return os.geteuid() == 0 if self._login.local else self._login.user == "root"
@@ -180,6 +191,24 @@ class Shell:
         return Unreachable(
             text, help="See that it is on and its address is right; nothing is concluded from its silence."
         )
+
+
+def on_each(hosts: Hosts, call: Callable[[Shell], _Answer]) -> tuple[dict[str, _Answer], dict[str, PaictlError]]:
+    """Ask all hosts at the same time: what each answered, and why others did not; raises when nobody was reached."""
+
+    def attempt(name: str) -> _Answer | PaictlError:
+        try:
+            return call(Shell(hosts, name))
+        except PaictlError as error:
+            return error
+
+    names = sorted(hosts.logins)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = dict(zip(names, pool.map(attempt, names), strict=True))
+    troubles = {name: one for name, one in found.items() if isinstance(one, PaictlError)}
+    if len(troubles) == len(names):
+        raise next(iter(troubles.values()))
+    return {name: one for name, one in found.items() if not isinstance(one, PaictlError)}, troubles
 
 
 def _until_it_says_something(process: subprocess.Popen[bytes]) -> None:
