@@ -21,8 +21,8 @@ from tests.waiting import until
 __all__ = ["watched"]
 
 _END_SECONDS = 90
-# Where what must not reach a disk lies while it is needed.
-_MEMORY = (Path("/dev/shm"), Path("/run"))
+# Where what must not reach a disk lies while a play runs.
+_MEMORY = (Path("/dev/shm"), Path("/run/user"))
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _all() -> Iterator[str]:
             if str(runs) in file:
                 yield f"loop device of {file}"
     for place in _MEMORY:
-        yield from map(str, place.glob("paictl*"))
+        yield from map(str, place.glob("**/paictl*/plays/*"))
 
 
 def _used() -> Iterator[Lan]:

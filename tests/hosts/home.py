@@ -1,0 +1,95 @@
+"""A person's home of their own for one story, whose agent lives on a host of the tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+from tests.hosts.found import State, differences, state
+from tests.hosts.host import Host
+from tests.story.home import PAICTL, Home
+from tests.waiting import until
+
+__all__ = ["HostHome"]
+
+_END_SECONDS = 60
+
+
+@dataclass
+class HostHome(Home):
+    """``host`` is where the agent lives. ``offline``: everything it needs is brought there from here."""
+
+    host: Host | None = None
+    offline: bool = False
+
+    @property
+    def there(self) -> Host:
+        assert self.host is not None
+        return self.host
+
+    @property
+    def welcome(self) -> str:
+        """An address on this machine ends with the command that leads there."""
+        return "paictl chat"
+
+    def run(self, verb: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        offline = ("--offline",) if self.offline and verb in {"apply", "rollback"} else ()
+        return super().run(verb, *offline, *arguments, code=code)
+
+    @contextmanager
+    def gateway(self) -> Iterator[str]:
+        """Open for as long as somebody has `paictl open` running."""
+        command = [PAICTL, "open", "-o", "json"]
+        with subprocess.Popen(
+            command, cwd=self.manifest.parent, env=self.surroundings(), stdout=subprocess.PIPE, text=True
+        ) as opened:
+            try:
+                assert opened.stdout is not None
+                text = ""
+                while not text.rstrip().endswith("}"):
+                    line = opened.stdout.readline()
+                    assert line, text
+                    text += line
+                yield json.loads(text)["url"]
+            finally:
+                opened.terminate()
+
+    def running(self) -> dict[str, str]:
+        """The services by name; each start of one has an id of its own."""
+        if not self.there.boots():
+            return {}
+        asked = ["--property=Id,InvocationID,ActiveState", f"paictl-{self.agent}-*.service"]
+        found = {}
+        for block in self.there.exec(["systemctl", "show", *asked]).strip().split("\n\n"):
+            told = dict(line.split("=", 1) for line in block.splitlines())
+            if told.get("ActiveState") in {"active", "activating"}:
+                service = told["Id"].removeprefix(f"paictl-{self.agent}-").removesuffix(".service")
+                found[service] = told["InvocationID"]
+        return found
+
+    def services(self) -> dict[str, psutil.Process]:
+        raise NotImplementedError("its processes are the host's")
+
+    def switch_off(self) -> None:
+        """Nothing of it runs, and nothing is left of it in memory."""
+        self.there.exec(["systemctl", "stop", f"paictl-{self.agent}-*", f"paictl-{self.agent}.target"])
+        self.there.exec(["sh", "-c", f"rm -rf /run/paictl/{self.agent}/*"])
+        until(lambda: self.running() == {}, "the end of every service", _END_SECONDS)
+
+    def left(self) -> list[str]:
+        """Everything of the agent's that its host still has."""
+        places = f"/etc/paictl /opt/paictl /run/paictl /var/lib/paictl/{self.agent} /etc/systemd/system/paictl* /etc/tmpfiles.d/paictl*"
+        files = self.there.exec(["sh", "-c", f"find {places} ! -type d 2>/dev/null || true"]).split()
+        processes = self.there.exec(["sh", "-c", "pgrep -a -f /opt/paictl || true"]).splitlines()
+        return [*files, *processes]
+
+    def state(self) -> State:
+        return state(self.there)
+
+    def changed_since(self, before: State) -> list[str]:
+        return differences(before, self.state())
