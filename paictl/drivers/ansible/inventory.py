@@ -14,6 +14,8 @@ __all__ = ["GROUP", "configuration", "inventory"]
 GROUP = "agent"
 """The group of all hosts of a run, as in what `paictl render` writes."""
 
+_OTHERS = "others"
+
 _PYTHON = "/usr/bin/python3"
 
 
@@ -24,13 +26,18 @@ class _Literal(str):
 
 
 def inventory(hosts: Hosts, names: Sequence[str]) -> str:
-    """These hosts, as YAML; with their passwords, so it belongs into memory only."""
+    """These hosts, as YAML; with their passwords, so it belongs into memory only.
+
+    The target's others are in a group that no play is for: a task of a host may be delegated to one of them.
+    """
     import yaml
 
     # A dumper of its own: what is registered there is nobody else's.
     dumper: Any = type("_Dumper", (yaml.SafeDumper,), {})
     dumper.add_representer(_Literal, _represented)
-    document = {GROUP: {"hosts": {name: _variables(hosts, name) for name in names}}}
+    others = [name for name in hosts.logins if name not in names]
+    groups = {GROUP: names, **({_OTHERS: others} if others else {})}
+    document = {group: {"hosts": {name: _variables(hosts, name) for name in of}} for group, of in groups.items()}
     text: str = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True)
     return text
 
