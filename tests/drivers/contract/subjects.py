@@ -13,6 +13,7 @@ import pytest
 from paictl.drivers.fake import FakeDriver, Thing
 from paictl.engine.driver import Driver, Scope, SecretReader
 from paictl.engine.model import Address, Resource
+from tests.drivers.ansible.subject import ansible
 from tests.drivers.docker.subject import docker
 from tests.drivers.kubernetes.subject import kubernetes
 from tests.drivers.native.subject import native
@@ -113,4 +114,5 @@ SUBJECTS: Mapping[str, tuple[Factory, Sequence[pytest.MarkDecorator]]] = {
     "native": (native, ()),
     "docker": (docker, (pytest.mark.docker, pytest.mark.slow)),
     "kubernetes": (kubernetes, (pytest.mark.kubernetes, pytest.mark.slow)),
+    "ansible": (ansible, (pytest.mark.hosts, pytest.mark.slow)),
 }

@@ -27,6 +27,8 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("engine").host)
     if request.param == "kubernetes":
         monkeypatch.setenv("KUBECONFIG", str(request.getfixturevalue("node_cluster").access.kubeconfig))
+    if request.param == "ansible":
+        request.getfixturevalue("shared")
     (tmp_path / "target").mkdir()
     with factory(tmp_path / "target") as made:
         yield made
