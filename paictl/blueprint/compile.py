@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paictl.blueprint import agent, clusters, gateway, models, orchestration, stores, vpn
+from paictl.blueprint import agent, clusters, gateway, models, orchestration, periodic, stores, vpn
 from paictl.blueprint.hosts import placed
 from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.scaling import scaled
@@ -69,5 +69,6 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
         cluster=clusters.cluster(manifest),
         vpn=vpn.entrance(manifest),
         base=pinned_reference(manifest, resolved.images, "base"),
+        backup=periodic.backup(manifest),
         origin=manifest.origins.find(("metadata", "name")),
     )

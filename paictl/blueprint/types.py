@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from paictl.blueprint.periodic import Backup
 from paictl.blueprint.places import Cluster, PrivateDoor
 from paictl.errors import Span
 from paictl.hosts import bracketed, is_loopback
@@ -289,7 +290,7 @@ class Blueprint:
 
     ``hosts`` are the machines of a target that is reached over ssh; ``namespace`` is where it stands in a cluster, the
     agent's name when empty, and ``cluster`` what that offers; ``base`` is the image that the runtime's own is built upon;
-    ``vpn`` is what leads to the gateway from outside of a cluster, privately.
+    ``vpn`` is what leads to the gateway from outside of a cluster, privately; ``backup`` is what hosts do by a timer.
     """
 
     agent: str
@@ -306,6 +307,7 @@ class Blueprint:
     cluster: Cluster = field(default_factory=Cluster)
     vpn: PrivateDoor | None = None
     base: str = ""
+    backup: Backup | None = None
     origin: Span | None = None
 
     def service(self, name: str) -> Service:

@@ -13,10 +13,7 @@ from paictl.errors import Diagnostic, Unavailable
 from paictl.manifest.load import Manifest
 from paictl.manifest.models import Model, Spec
 
-__all__ = ["APPLIED_BY", "CONTAINERS", "SCALED_BY", "left_idle", "refuse_unavailable", "unavailable"]
-
-APPLIED_BY = frozenset({"native", "docker", "kubernetes", "fake"})
-"""The drivers that apply today; the others render."""
+__all__ = ["CONTAINERS", "SCALED_BY", "left_idle", "refuse_unavailable", "unavailable"]
 
 SCALED_BY = frozenset({"kubernetes", "fake"})
 """The drivers that run more than one of a service."""
@@ -106,13 +103,12 @@ def _by_profile(manifest: Manifest, model: str) -> bool:
 
 def _wanted(manifest: Manifest, driver: str) -> Iterator[_Wanted]:
     spec = manifest.agent.spec
-    if driver not in APPLIED_BY:
-        yield ("spec", "targets"), "applying is", "`paictl render` writes its files already."
     gives = _gives(driver)
     for name, model in spec.models.items():
         yield from _model(("spec", "models", name), model, gives)
         yield from _cards(manifest, name, model, gives)
     yield from _sections(spec)
+    yield from _backup(spec, driver)
     yield from _engines(spec, gives)
     yield from _people(spec)
     for name, scale in spec.scale.items() if driver not in SCALED_BY else ():
@@ -166,7 +162,6 @@ def _sections(spec: Spec) -> Iterator[_Wanted]:
             yield ("spec", section, name), what, f"Take {section}.{name} out for now."
     for section, what in (
         ("federation", "federation is"),
-        ("backup", "scheduled backup is"),
         ("updates", "following a git repository is"),
     ):
         if getattr(spec, section) is not None:
@@ -177,6 +172,18 @@ def _sections(spec: Spec) -> Iterator[_Wanted]:
         if target.vpn is not None and target.vpn.manage == "managed" and target.driver == "native":
             advice = "Use the machine's own: `manage: external` with its `address`; or driver docker."
             yield ("spec", "targets", name, "vpn"), "a VPN that paictl manages is", advice
+
+
+def _backup(spec: Spec, driver: str) -> Iterator[_Wanted]:
+    wanted = spec.backup
+    if wanted is None:
+        return
+    if driver != "ansible":
+        yield ("spec", "backup"), "scheduled backup is", "Driver ansible has it; take backup out for this target."
+    elif not wanted.to.startswith("file://"):
+        yield ("spec", "backup", "to"), "a backup to a bucket is", "Write file:// and a folder, or a mounted disk."
+    elif wanted.secret is not None:
+        yield ("spec", "backup", "secret"), "a secret for a folder is", "Take it out: a folder is opened by none."
 
 
 def _engines(spec: Spec, gives: _Gives) -> Iterator[_Wanted]:

@@ -184,6 +184,9 @@ class Backup(Strict):
         description="Whom to encrypt to.",
         examples=[{"age": ["age1mdutynyzcg2ava295k0fp7x83xtjlx2d90nzy44wrdc8t6qeac3s7992yu"]}],
     )
+    keep: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=14, description="How many backups stay; the oldest beyond them are removed."
+    )
     secret: Name | None = Field(default=None, description="The declared secret that opens the place.")
 
 

@@ -17,6 +17,7 @@ from paictl.assets import asset
 from paictl.blueprint.types import Blueprint, Endpoint, SecretFile, Service
 from paictl.render.containers import ROOT, ModelFolder, digest, model_folders, models_of
 from paictl.render.environment import environment
+from paictl.render.periodic import PERIODIC, periodic_hosts, periodic_vars
 from paictl.render.source import runtime_source
 from paictl.render.wiring import by_sockets, configuration
 
@@ -33,12 +34,13 @@ __all__ = [
     "role_vars",
     "target",
     "units",
+    "user_of",
 ]
 
 HERE = "localhost"
 """The host of a target that names none: this machine."""
 
-ROLES = ("base", "hardening", "runtime")
+ROLES = ("base", "hardening", "runtime", *PERIODIC)
 """The roles of a playbook, in the order in which they run."""
 
 _DEFAULT_MEMORY = 1 << 30
@@ -126,6 +128,8 @@ def host_of(blueprint: Blueprint, service: Service) -> str:  # noqa: ARG001 - al
 def hosts_of(blueprint: Blueprint, role: str) -> tuple[str, ...]:
     """The names of the hosts that a role is for."""
     every = tuple(one.name for one in blueprint.hosts) or (HERE,)
+    if role in PERIODIC:
+        return periodic_hosts(blueprint, role)
     if role != "runtime":
         return every
     run = {host_of(blueprint, service) for service in blueprint.services}
@@ -155,6 +159,8 @@ def role_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, object
             return {"hardening_ssh_port": port, "hardening_open_ports": open_ports}
         case "runtime":
             return _runtime_vars(blueprint, host)
+        case _ if role in PERIODIC:
+            return periodic_vars(blueprint, role, host)
         case _:
             return {}
 
@@ -190,7 +196,7 @@ def _runtime_vars(blueprint: Blueprint, host: str) -> Mapping[str, object]:
     patience = ceil(sum(one.service.health.timeout_seconds for one in mine) / _READY_SECONDS)
     return {
         "runtime_agent": blueprint.agent,
-        "runtime_user": _user(blueprint.agent),
+        "runtime_user": user_of(blueprint.agent),
         "runtime_build": build(blueprint),
         "runtime_secrets": secrets,
         "runtime_volumes": volumes,
@@ -261,7 +267,7 @@ def _context(blueprint: Blueprint) -> dict[str, object]:
         "blueprint": blueprint,
         "root": ROOT,
         "target": f"paictl-{blueprint.agent}.target",
-        "user": _user(blueprint.agent),
+        "user": user_of(blueprint.agent),
         "code": f"/opt/paictl/runtime/{build(blueprint)}",
         "etc": _etc(blueprint),
         "lib": _lib(blueprint),
@@ -277,7 +283,7 @@ def _with_parents(paths: list[str]) -> Iterator[str]:
         yield from ("" if str(parent) == "." else str(parent) for parent in PurePosixPath(path).parents)
 
 
-def _user(agent: str) -> str:
+def user_of(agent: str) -> str:
     """One system user an agent; a name that is too long is cut, and told apart by its digest."""
     name = f"paictl-{agent}"
     return name if len(name) <= _LONGEST_USER else f"{name[:19]}-{digest(agent)}"

@@ -130,7 +130,7 @@ def test_a_set_comes_back_whole_and_what_was_there_is_kept_aside(plan: Plan) -> 
     assert _texts(plan.base / "data/gateway/memory.db") == ["Dana is my manager."]
     assert (plan.secrets / "gateway-token").read_text() == "the token"
     assert (plan.secrets / "gateway-token").stat().st_mode & 0o777 == 0o400
-    assert [one.name.partition(".")[0] for one in aside] == ["agent", "gateway"]
+    assert [one.name for one in aside] == ["agent", "gateway"]
     assert _texts(aside[1] / "memory.db") == ["Dana is my manager.", "a later memory"]
     assert not [*plan.base.glob(".restore-*")]
 

@@ -121,13 +121,11 @@ def _move(plan: Plan, staging: Path, name: str, owner: tuple[int, int]) -> Path 
     restored.chmod(0o700)
     for path in (restored, *restored.rglob("*")):
         os.chown(path, *owner)
-    aside = folder.with_name(f"{folder.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    aside = plan.base / f"before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}" / name
+    aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.rename(aside)
     restored.rename(folder)
-    if any(aside.iterdir()):
-        return aside
-    aside.rmdir()
-    return None
+    return aside if any(aside.iterdir()) else None
 
 
 def _put_secrets(plan: Plan, staging: Path, files: Sequence[str]) -> None:
