@@ -20,9 +20,9 @@ import pytest
 
 from paictl.assets import asset
 from paictl.blueprint.runtime import requirements, runtime_pin
+from paictl.blueprint.wheels import Interpreter, wanted, wheels
 from paictl.drivers.docker import images
 from paictl.drivers.docker.building import build_image, context_archive
-from paictl.drivers.docker.wheels import Interpreter, wanted, wheels
 from paictl.errors import PaictlError, Refused
 from paictl.events import Event, ignore
 from paictl.render.containers import ROOT, UID, image_context

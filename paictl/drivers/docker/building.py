@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from paictl import places
+from paictl.blueprint.wheels import Interpreter
 from paictl.drivers.docker.registries import listed
-from paictl.drivers.docker.wheels import Interpreter
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit, Event
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from paictl.blueprint.images import PUBLISHED
 from paictl.blueprint.runtime import requirements, runtime_pin
+from paictl.blueprint.wheels import wheels
 from paictl.drivers.docker.building import build_image, context_archive, interpreter_of
 from paictl.drivers.docker.registries import architecture, described, fetch, fits, listed
-from paictl.drivers.docker.wheels import wheels
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit
 from paictl.render.containers import image_context

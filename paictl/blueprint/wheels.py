@@ -1,4 +1,4 @@
-"""The runtime's wheels for the Python of another machine, downloaded here and kept in the cache. Called by ``images``."""
+"""The runtime's wheels for the Python of another machine, downloaded here and kept in the cache. Called by drivers that install it."""
 
 from __future__ import annotations
 
