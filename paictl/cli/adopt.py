@@ -27,6 +27,7 @@ def verb(call: Call, addresses: tuple[str, ...]) -> None:
     from paictl.cli.session import open_session, watched
 
     session = open_session(call)
+    session.meet()
     with watched(call) as emit:
         found = session.reconciler(emit).adoptable(lambda: session.desired(emit))
     if not addresses:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from paictl.cli.flags import Call, delete_data, option, take_over, verb_command
+from paictl.cli.flags import Call, delete_data, option, take_over, trust_host_keys, verb_command
 from paictl.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -38,25 +38,28 @@ _REVIEW = "Say --yes, or review `paictl plan --out FILE` first and run `paictl a
 @option("--plan-hash", metavar="HASH", help="Carry out the plan with this hash, or nothing.")
 @option("--rollback-on-failure", is_flag=True, help="Go back to the release before when something fails.")
 @option("--allow-destroy", is_flag=True, help="Go on even when most of what stands would go.")
+@trust_host_keys
 @take_over
 @delete_data("Let the data at this address be deleted.")
-def verb(call: Call, plan_file: str | None, plan_hash: str | None, **allowed: Any) -> None:
+def verb(call: Call, plan_file: str | None, plan_hash: str | None, trust_host_keys: bool, **allowed: Any) -> None:
     """Make the manifest true on its target: show the plan, ask, carry it out, wait until everything is healthy.
 
     Applied twice, the second time does nothing. Data is never deleted unless --delete-data names it.
     """
     from paictl.cli.changes import carry_out
 
-    carry_out(call, partial(_prepare, call, plan_file, plan_hash, allowed))
+    carry_out(call, partial(_prepare, call, (plan_file, plan_hash), trust_host_keys, allowed))
 
 
-def _prepare(call: Call, plan_file: str | None, plan_hash: str | None, allowed: Mapping[str, Any]) -> Change:
+def _prepare(call: Call, reviewed: tuple[str | None, str | None], trust: bool, allowed: Mapping[str, Any]) -> Change:
     from paictl.cli.changes import Change
+    from paictl.cli.logins import Pinning
     from paictl.cli.session import open_session
     from paictl.engine.intent import Options
 
     session = open_session(call)
-    expect = _expected(plan_file, plan_hash, session.scope)
+    session.meet(Pinning(trust, locked=call.flags.locked))
+    expect = _expected(*reviewed, session.scope)
     options = Options(expect=expect, **allowed)
 
     def act(emit: Emit, consent: Consent) -> Applied:

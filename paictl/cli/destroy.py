@@ -34,6 +34,7 @@ def _prepare(call: Call, allowed: Mapping[str, Any]) -> Change:
     from paictl.engine.intent import Options
 
     session = open_session(call)
+    session.meet()
 
     def act(emit: Emit, consent: Consent) -> Applied:
         return session.reconciler(emit).destroy(Options(**allowed), consent=consent)

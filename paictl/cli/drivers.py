@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, get_args
@@ -13,21 +14,26 @@ from paictl.manifest.models import DriverName
 
 if TYPE_CHECKING:
     from paictl.blueprint.types import Blueprint
+    from paictl.drivers.ansible.hosts import Hosts
     from paictl.engine.driver import Driver, Scope
 
-__all__ = ["driver_of", "rendered"]
+__all__ = ["Way", "driver_of", "rendered"]
 
 _NAMES: tuple[str, ...] = get_args(DriverName)
 _RENDERS_SOFTWARE_OF_OTHERS = frozenset({"docker", "kubernetes"})
 
 
-def driver_of(
-    name: str, scope: Scope, *, offline: bool, context: str | None = None, namespace: str | None = None
-) -> Driver:
-    """The driver; raises ``UsageError`` for a name that is none, ``Unavailable`` for one that only renders so far.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the manifest's target is reached, in the words of whichever driver uses them."""
 
-    ``context`` and ``namespace`` are those that the manifest's target names.
-    """
+    context: str | None = None
+    namespace: str | None = None
+    hosts: Callable[[], Hosts] | None = None
+
+
+def driver_of(name: str, scope: Scope, way: Way, *, offline: bool) -> Driver:
+    """The driver; raises ``UsageError`` for a name that is none."""
     _check(name)
     if name == "native":
         from paictl.drivers.native import NativeDriver
@@ -37,22 +43,25 @@ def driver_of(
         from paictl.drivers.docker.connection import connect
         from paictl.drivers.docker.driver import DockerDriver
 
-        return DockerDriver(connect(context), offline)
+        return DockerDriver(connect(way.context), offline)
     if name == "kubernetes":
         from paictl.drivers.docker import connection as docker
         from paictl.drivers.docker.publishing import Publisher
         from paictl.drivers.kubernetes.connection import Connection
         from paictl.drivers.kubernetes.driver import KubernetesDriver
 
-        return KubernetesDriver(Connection(context), namespace or "", offline, Publisher(docker.connect()))
-    if name == "fake":
-        from paictl.drivers.fake import FakeDriver
+        return KubernetesDriver(Connection(way.context), way.namespace or "", offline, Publisher(docker.connect()))
+    if name == "ansible":
+        from paictl.drivers.ansible.driver import AnsibleDriver
 
-        return FakeDriver(places.state_home() / scope.agent / scope.target / "fake" / "world.json")
-    raise Unavailable(
-        f"applying is not available on driver {name} yet",
-        help=f"`paictl render --driver {name}` writes its files already.",
-    )
+        if way.hosts is None:
+            raise UsageError(
+                "driver ansible is told no hosts", help="They stand in a target of its own: `driver: ansible`, `hosts`."
+            )
+        return AnsibleDriver(way.hosts(), offline)
+    from paictl.drivers.fake import FakeDriver
+
+    return FakeDriver(places.state_home() / scope.agent / scope.target / "fake" / "world.json")
 
 
 def _check(name: str) -> None:

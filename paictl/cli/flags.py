@@ -17,7 +17,7 @@ from paictl.cli.console.deadline import deadline
 from paictl.cli.console.help import VerbCommand
 from paictl.cli.console.terminal import Terminal
 
-__all__ = ["Call", "Flags", "Seconds", "delete_data", "option", "take_over", "verb_command"]
+__all__ = ["Call", "Flags", "Seconds", "delete_data", "option", "take_over", "trust_host_keys", "verb_command"]
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -77,6 +77,12 @@ def take_over(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--take-over``: this manifest takes the place of the one that the agent was applied from."""
     means = "Go on although the agent was applied from another manifest."
     return option("--take-over", is_flag=True, help=means)(function)
+
+
+def trust_host_keys(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--trust-host-keys``: of verbs that may meet a host for the first time. ``--yes`` alone is no word about keys."""
+    means = "Pin the key that a host shows at the first contact, unasked."
+    return option("--trust-host-keys", is_flag=True, help=means)(function)
 
 
 _FILE = click.Path(allow_dash=True)

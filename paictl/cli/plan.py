@@ -28,6 +28,7 @@ def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -
     from paictl.engine.intent import Options
 
     session = open_session(call)
+    session.meet()
     options = Options(**allowed)
     with watched(call) as emit:
         desired = partial(session.desired, emit, download=out is not None)

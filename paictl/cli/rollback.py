@@ -41,6 +41,7 @@ def _prepare(call: Call, release: int | None, allowed: Mapping[str, Any]) -> Cha
     from paictl.engine.intent import Options
 
     session = open_session(call)
+    session.meet()
 
     def act(emit: Emit, consent: Consent) -> Applied:
         asked, gate = session.guarded(emit, consent)

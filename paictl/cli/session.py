@@ -19,7 +19,9 @@ from paictl.events import Emit, ignore
 
 if TYPE_CHECKING:
     from paictl.blueprint.types import Blueprint
+    from paictl.cli.logins import Pinning
     from paictl.cli.resolution import Resolution
+    from paictl.drivers.ansible.hosts import Hosts
     from paictl.engine.driver import Driver, Reach, Scope
     from paictl.engine.intent import Desired
     from paictl.engine.model import Plan
@@ -82,19 +84,42 @@ class Session:
 
     @cached_property
     def driver(self) -> Driver:
-        """The driver itself; raises ``Unavailable`` for one that only renders."""
-        from paictl.cli.drivers import driver_of
+        """The driver itself."""
+        from paictl.cli.drivers import Way, driver_of
 
         target = self.manifest.target_spec
         # A context of Kubernetes is none of Docker's.
-        own = target.driver == self.driver_name
-        return driver_of(
-            self.driver_name,
-            self.scope,
-            offline=self.call.flags.offline,
-            context=target.context if own else None,
-            namespace=target.namespace if own else None,
-        )
+        way = Way()
+        if target.driver == self.driver_name:
+            way = Way(target.context, target.namespace, lambda: self.hosts)
+        return driver_of(self.driver_name, self.scope, way, offline=self.call.flags.offline)
+
+    @cached_property
+    def hosts(self) -> Hosts:
+        """The hosts of a target of driver ansible."""
+        from paictl.cli.logins import Asked, hosts_of
+
+        return hosts_of(self.manifest, Asked(self.call.terminal, self.manifest))
+
+    def meet(self, pinning: Pinning | None = None) -> None:
+        """Have a person asked what hosts want to know, before anything else is shown: whose key it is, and for sudo's password.
+
+        With ``pinning``, hosts may be met for the first time.
+        """
+        if self.driver_name != "ansible" or self.manifest.target_spec.driver != "ansible":
+            return
+        from paictl.cli.logins import ask_before, pin
+
+        if pinning is not None:
+            pin(self.manifest, self.call.terminal, pinning)
+        if self.call.terminal.can_ask:
+            ask_before(self.hosts)
+
+    def unpinned(self) -> list[str]:
+        """The hosts whose keys nobody has agreed to yet."""
+        if self.driver_name != "ansible":
+            return []
+        return [login.name for login in self.hosts.logins.values() if not login.local and not login.host_key]
 
     @cached_property
     def scope(self) -> Scope:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Embedding", "LockedFile", "LockedImage", "LockedModel", "LockedRuntime", "LockedTarget"]
+__all__ = ["Embedding", "LockedFile", "LockedHost", "LockedImage", "LockedModel", "LockedRuntime", "LockedTarget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,24 @@ class LockedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class LockedHost:
+    """A host as it was first met, or pinned again: no other key is ever accepted at its name.
+
+    ``key`` is kind and key as in known_hosts. The login is the manifest's of then: a host that was taken out of it is still
+    reached by that, for as long as something stands there.
+    """
+
+    key: str
+    address: str
+    user: str = ""
+    port: int = 22
+
+
+@dataclass(frozen=True, slots=True)
 class LockedTarget:
     """Everything that was resolved for one target."""
 
     runtime: LockedRuntime | None = None
     models: Mapping[str, LockedModel] = field(default_factory=dict)
     images: Mapping[str, LockedImage] = field(default_factory=dict)
+    hosts: Mapping[str, LockedHost] = field(default_factory=dict)

@@ -18,6 +18,7 @@ def check_references(tree: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _routing(tree)
     yield from _embedding(tree)
     yield from _secrets(tree)
+    yield from _logins(tree)
     yield from _secret_hosts(tree)
     yield from _people(tree)
     yield from _rights(tree)
@@ -76,6 +77,18 @@ def _secrets(tree: Mapping[str, Any]) -> Iterator[Finding]:
                 else f"declare it: secrets: {{{name}: {{from: env, name: …}}}}"
             )
             yield Finding("unknown-reference", (*path, "secret"), f"there is no secret `{name}`", advice)
+
+
+def _logins(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    secrets = mapping_at(tree, "spec", "secrets")
+    for path, _, target in entries(tree, "spec", "targets"):
+        for host, login in mapping_at(target, "hosts").items():
+            for key in ("password", "become_password"):
+                name = login.get(key) if isinstance(login, Mapping) else None
+                if isinstance(name, str) and name not in secrets:
+                    advice = f"declare it: secrets: {{{name}: {{from: env, name: …}}}}"
+                    where = (*path, "hosts", host, key)
+                    yield Finding("unknown-reference", where, f"there is no secret `{name}`", advice)
 
 
 def _secret_hosts(tree: Mapping[str, Any]) -> Iterator[Finding]:

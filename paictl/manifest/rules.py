@@ -135,6 +135,8 @@ def _secret(path: TreePath, secret: Mapping[str, Any]) -> Iterator[Finding]:
 # key -> the drivers on which it means something
 _TARGET_KEYS: Mapping[str, tuple[str, ...]] = {
     "hosts": ("ansible",),
+    "machine": ("ansible",),
+    "system": ("ansible",),
     "namespace": ("kubernetes",),
     "cluster": ("kubernetes",),
     "context": ("kubernetes", "docker"),
@@ -150,8 +152,8 @@ def _target(path: TreePath, target: Mapping[str, Any]) -> Iterator[Finding]:
     for key, drivers in _TARGET_KEYS.items():
         reason = f"only driver {' or '.join(drivers)} uses it"
         yield from _only_with(path, target, (key,), allowed=driver in (*drivers, "fake"), reason=reason)
-    if driver == "ansible" and not target.get("hosts"):
-        advice = "add `hosts: {NAME: {address: …}}`"
+    if driver == "ansible" and "hosts" not in target:
+        advice = "add `hosts: {NAME: {address: …}}`, or `hosts: {}` for this machine itself"
         yield Finding("needs", path, f"{dotted(path)} has no hosts to be applied to", advice, at_key=True)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from paictl.manifest.placement import Cluster
 from paictl.manifest.quantities import Duration, Tokens
 from paictl.manifest.strict import Name, Strict
+from paictl.manifest.systems import Machine, System
 from paictl.manifest.vpn import Vpn
 
 __all__ = [
@@ -91,6 +92,17 @@ class Host(Strict):
     address: str = Field(description="Host name or IP address.", examples=["pi5.local"])
     user: str | None = Field(default=None, description="The ssh user.", examples=["pi"])
     port: int = Field(default=22, ge=1, le=65535, description="The ssh port.")
+    password: Name | None = Field(
+        default=None,
+        description="The declared secret with the user's password, for `paictl bootstrap` alone: it installs a key. Asked for "
+        "when not given.",
+        examples=["pi-password"],
+    )
+    become_password: Name | None = Field(
+        default=None,
+        description="The declared secret with the password that sudo asks for; asked for on a terminal when not given.",
+        examples=["pi-password"],
+    )
     runs: list[Name] = Field(
         default_factory=list,
         description="The models that it runs. Everything else runs on the first host without this.",
@@ -102,6 +114,11 @@ class Host(Strict):
         le=65535,
         description="With runs: the TCP port where it is asked, by the agent's other hosts alone.",
     )
+    machine: Machine | None = Field(
+        default=None,
+        description="What it has, where that differs from the target's `machine`.",
+        examples=[{"memory": "32GiB", "cores": 16}],
+    )
 
 
 class Target(Strict):
@@ -111,8 +128,18 @@ class Target(Strict):
     profile: Name | None = Field(default=None, description="The hardware profile.", examples=["raspberry-pi-5"])
     hosts: dict[Name, Host] = Field(
         default_factory=dict,
-        description="Ansible only: the machines, by name.",
+        description="Ansible only: the machines, by name; `{}` is this machine itself.",
         examples=[{"pi5": {"address": "pi5.local", "user": "pi"}}],
+    )
+    machine: Machine | None = Field(
+        default=None,
+        description="Ansible only: what each of its hosts has; a hardware profile fills in what is usual. Models are chosen for it.",
+        examples=[{"memory": "4GiB", "cores": 4}],
+    )
+    system: System | None = Field(
+        default=None,
+        description="Ansible only: how its hosts are set up beside the agent; a hardware profile fills in what is usual.",
+        examples=[{"timezone": "Europe/Berlin", "journal": {"keep": "memory"}, "zram": 50}],
     )
     context: str | None = Field(
         default=None, description="Kubernetes: the kubeconfig context. Docker: the docker context."

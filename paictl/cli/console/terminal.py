@@ -152,6 +152,12 @@ class Terminal:
             _put(self.err, "\n")
         return answer.strip().lower() in {"y", "yes"}
 
+    def secret(self, question: str) -> str:
+        """A question whose answer nobody sees."""
+        import getpass
+
+        return getpass.getpass(f"{question}: ", stream=self.err)
+
     def prompt(self, question: str, usual: str) -> str:
         """A question with a usual answer, which an empty line takes."""
         _put(self.err, f"{question} [{usual}]: ")
