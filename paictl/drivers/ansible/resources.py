@@ -16,6 +16,7 @@ from paictl.engine.model import Address, DataEffect, Probe, Resource
 from paictl.errors import Span
 from paictl.hosts import bracketed
 from paictl.render.containers import ModelFolder, listing, models_of
+from paictl.render.periodic import PERIODIC, periodic_unit
 from paictl.render.units import ROLES, Unit, build, hosts_of, role_digest, role_vars, target, units
 
 __all__ = ["resources"]
@@ -69,7 +70,9 @@ class _Graph:
 
     def _role(self, role: str, host: str, needs: tuple[Address, ...]) -> Resource:
         told = dict(role_vars(self.blueprint, role, host))
-        spec = self._spec(host, {"role": role, "vars": told, "content": role_digest(role)})
+        # Of what runs now and then, the last result tells how it is.
+        unit = {"unit": periodic_unit(self.blueprint, role)} if role in PERIODIC else {}
+        spec = self._spec(host, {"role": role, "vars": told, "content": role_digest(role), **unit})
         address = self.address(self.kinds[role], host)
         return Resource(address, spec, needs, replace_on=_MOVED, place=host, origin=self.blueprint.origin)
 

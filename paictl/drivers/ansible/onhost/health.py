@@ -21,6 +21,7 @@ _LOG_LINES = 15
 _FAILURES, _SHORT_SECONDS = 3, 15.0
 _FIELDS = (
     "LoadState",
+    "Type",
     "ActiveState",
     "SubState",
     "Result",
@@ -60,6 +61,9 @@ def _judged(unit: str, told: dict[str, Any], check: dict[str, Any] | None) -> di
         return _found("unhealthy", _failure(told), terminal=True, log=last_lines(unit))
     if told["SubState"].startswith("auto-restart"):
         return _found("starting", _failure(told), log=last_lines(unit))
+    if told["Type"] == "oneshot":
+        # What a timer starts is well between two runs, and while it runs; how it ended last would be "failed".
+        return _found("healthy")
     if active == "inactive":
         return _found("unhealthy", "it was stopped")
     return _found("starting", f"it is {active}")

@@ -42,7 +42,7 @@ def _seen(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     seen["drift"] = _drift(record, here)
     # What is there of one that was only begun is made whole by making it once more.
     seen["remnant"] = not record.get("begun") and any(record["items"].values()) and items.all_gone(here)
-    if record["kind"] == "service":
+    if record["spec"].get("unit"):
         seen["health"] = health(record["spec"]["unit"], record["spec"].get("check"))
     return seen
 
