@@ -17,7 +17,7 @@ from paictl.drivers.ansible.inventory import GROUP
 from paictl.drivers.ansible.kinds import Work, host_of, manages_of, work_of
 from paictl.drivers.ansible.logs import unit_name
 from paictl.drivers.ansible.running import HostRun, run
-from paictl.drivers.ansible.writing import Literal, tasks_text
+from paictl.drivers.ansible.writing import Literals, tasks_text
 from paictl.engine.driver import Scope, SecretReader
 from paictl.engine.logend import with_log
 from paictl.engine.model import Address, Observed, Resource, Step
@@ -176,7 +176,7 @@ def _block(address: Address, tasks: Sequence[Task], unit: str, variables: Mappin
     rescue = {"name": _trouble(address), "paictl_keep": {"phase": "explain", "unit": unit, "said": _SAID}}
     return {
         "name": str(address),
-        "vars": {name: Literal.of(value) for name, value in variables.items()},
+        "vars": Literals(variables),
         "block": list(tasks),
         "rescue": [rescue],
     }

@@ -87,8 +87,8 @@ def _install(_resource: Resource, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"files": files | {f"files/units/paictl-{spec['agent']}.target": str(spec["target"])}}
 
 
-def _secret(_resource: Resource, spec: Mapping[str, Any]) -> dict[str, Any]:
-    name, generated = str(spec["secret"]), bool(spec["generated"])
+def _secret(resource: Resource, spec: Mapping[str, Any]) -> dict[str, Any]:
+    name, generated = str(spec.get("secret", resource.address.name)), bool(spec["generated"])
     return {
         "variables": {"runtime_secret": {"name": name, "generated": generated}},
         "secrets": () if generated else (name,),

@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Literal", "tasks_text"]
+__all__ = ["Literals", "tasks_text"]
 
 
-class Literal(str):
-    """A text that is no template, whatever it looks like."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, value: object) -> object:
-        """The same JSON data with every text in it taken as it is."""
-        if isinstance(value, str):
-            return cls(value)
-        if isinstance(value, Mapping):
-            return {str(key): cls.of(one) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [cls.of(one) for one in value]
-        return value
+class Literals(dict[str, object]):
+    """JSON data by name, in which no text is a template, whatever it looks like."""
 
 
 def tasks_text(tasks: Sequence[Mapping[str, Any]]) -> str:
@@ -31,10 +18,11 @@ def tasks_text(tasks: Sequence[Mapping[str, Any]]) -> str:
 
     # A dumper of its own: what is registered there is nobody else's.
     dumper: Any = type("_Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda _self, _data: True})
-    dumper.add_representer(Literal, _represented)
+    dumper.add_representer(Literals, _represented)
     text: str = yaml.dump(list(tasks), Dumper=dumper, sort_keys=False, allow_unicode=True, width=10_000)
     return text
 
 
-def _represented(dumper: Any, text: Literal) -> Any:
-    return dumper.represent_scalar("!unsafe", str(text), style='"')
+def _represented(dumper: Any, literals: Literals) -> Any:
+    # The tag stands at the mapping: at a text, Ansible would take "true" for a truth and "0815" for a number.
+    return dumper.represent_mapping("!unsafe", dict(literals))
