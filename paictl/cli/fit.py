@@ -38,7 +38,7 @@ def verb(call: Call, context: str) -> None:
     rows = [(entry, entry.need(tokens).total) for entry in shipped()]
     document = {
         "format": "1",
-        "hardware": asdict(hardware),
+        "hardware": {key: value for key, value in asdict(hardware).items() if key != "name"},
         "budget": available,
         "models": [
             {"name": entry.name, "task": entry.task, "memory": need, "fits": need <= available, "source": entry.source}

@@ -22,7 +22,7 @@ from paictl.manifest.lock import LockedModel, LockedRuntime, LockedTarget
 from paictl.manifest.lockfile import Lock, read_lock, write_lock
 
 if TYPE_CHECKING:
-    from paictl.fit.hardware import Hardware
+    from paictl.fit.machines import Share
     from paictl.secrets import SecretReference
 
 __all__ = ["Resolution", "Rules", "lock_digest", "lock_path", "read_secret", "resolve", "secret_reference"]
@@ -79,15 +79,17 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
     from paictl.blueprint.runtime import runtime_pin
     from paictl.blueprint.unavailable import CONTAINERS
     from paictl.cli.pinning import locked_images
-    from paictl.fit.hardware import default_threads, probe
+    from paictl.fit.hardware import probe
+    from paictl.fit.machines import shares, threads
 
     path = lock_path(manifest)
     before = read_lock(path)
     target = before.targets.get(manifest.target, LockedTarget())
     if rules.locked and target.runtime is None:
         raise Refused(f"{path.name} says nothing of {manifest.target}", help=_WITHOUT_LOCKED)
-    hardware = probe(places.cache_home())
-    models = _models(manifest, target.models, rules, hardware, emit)
+    driver = rules.driver or manifest.target_spec.driver
+    machines = shares(manifest.agent.spec.models, manifest.target_spec, driver, here=lambda: probe(places.cache_home()))
+    models = _models(manifest, target.models, rules, machines, emit)
     runtime = target.runtime if target.runtime and not rules.fresh else None
     if runtime is None:
         pin = runtime_pin()
@@ -95,7 +97,7 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
     resolved = Resolved(
         RuntimePin(runtime.version, runtime.digest),
         models,
-        threads=default_threads(hardware.cores),
+        threads=threads(machines),
         containers=rules.driver in CONTAINERS,
     )
     blueprint = compile_blueprint(manifest, resolved)
@@ -125,7 +127,7 @@ def _with_what_is_here(blueprint: Blueprint) -> Blueprint:
 
 
 def _models(
-    manifest: Manifest, known: Mapping[str, LockedModel], rules: Rules, hardware: Hardware, emit: Emit
+    manifest: Manifest, known: Mapping[str, LockedModel], rules: Rules, machines: Iterable[Share], emit: Emit
 ) -> Mapping[str, LockedModel]:
     from paictl.fit.resolve import Supply, lock_models
 
@@ -136,10 +138,18 @@ def _models(
         download=rules.download and not rules.locked,
         previous={} if rules.fresh else known,
     )
+
+    def found() -> dict[str, LockedModel]:
+        locked: dict[str, LockedModel] = {}
+        for share in machines:
+            locked |= lock_models(share.models, share.hardware, supply)
+        # In the manifest's order, whatever runs where.
+        return {name: locked[name] for name in manifest.agent.spec.models if name in locked}
+
     if not rules.locked:
-        return lock_models(manifest.agent.spec.models, hardware, supply)
+        return found()
     try:
-        models = lock_models(manifest.agent.spec.models, hardware, supply)
+        models = found()
     except PaictlError as error:
         raise Refused(f"agent.lock does not say enough: {error.summary}", help=_WITHOUT_LOCKED) from error
     moved = sorted(name for name, model in models.items() if known.get(name) != model)

@@ -101,7 +101,8 @@ def choose(wishes: Mapping[str, Wish], hardware: Hardware, catalogue: Sequence[E
     if not fit.ok:
         smallest = ", ".join(f"{name} at least {byte_count(needs[name])}" for name in order)
         raise NoFit(
-            f"no models fit this machine: it has {byte_count(fit.budget)} for models, and {byte_count(fit.needed)} are needed ({smallest})",
+            f"no models fit {hardware.name}: it has {byte_count(fit.budget)} for models, and {byte_count(fit.needed)} are needed "
+            f"({smallest})",
             help="ask for less context, leave a model out, or name an API provider or a server elsewhere",
         )
     return Choice(chosen, fit, default_threads(hardware.cores))

@@ -31,7 +31,10 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What a machine has. Memory and disk in bytes; ``cores`` are the ones that may be used, whole."""
+    """What a machine has. Memory and disk in bytes; ``cores`` are the ones that may be used, whole.
+
+    ``name`` is what a sentence about it calls it.
+    """
 
     cores: int
     ram: int
@@ -41,6 +44,7 @@ class Hardware:
     arch: str
     model: str = ""
     gpus: tuple[Gpu, ...] = ()
+    name: str = "this machine"
 
     @property
     def is_pi(self) -> bool:

@@ -60,10 +60,11 @@ class Supply:
 
 
 def lock_models(
-    models: Mapping[str, Model], hardware: Hardware, supply: Supply | None = None
+    models: Mapping[str, Model], hardware: Hardware | None, supply: Supply | None = None
 ) -> dict[str, LockedModel]:
     """Lock every model that paictl runs itself; the ones behind an API or another server need no lock and are left out.
 
+    Without ``hardware`` nobody knows what fits: exact models are locked unasked, and nothing can be chosen.
     Raises ``NoFit`` when they need more memory than the machine has, naming what would fit, and what ``resolve`` and ``fetch`` raise.
     """
     supply = supply or Supply()
@@ -79,12 +80,18 @@ def lock_models(
         else:
             wishes[name] = Wish(model.task, model.select or Select())
     if wishes:
+        if hardware is None:
+            raise UsageError(
+                f"models.{next(iter(wishes))}: nobody has said what the host has, so no model can be chosen for it",
+                help="Say it, as `machine: {memory: 8GiB, cores: 4}` of the target or the host; or name a `profile:`, or a `source:`.",
+            )
         choice = choose(wishes, hardware, shipped(), sum(lock.memory for lock in locked.values()))
         for name, entry in choice.entries.items():
             tokenizer = Tokenizer(source=entry.tokenizer) if entry.tokenizer else None
             chosen = local[name].model_copy(update={"source": entry.source, "tokenizer": tokenizer, "sha256": None})
             locked[name] = replace(_lock(name, chosen, supply), intent=_intent(local[name]))
-    _refuse_what_cannot_fit(local, locked, hardware)
+    if hardware is not None:
+        _refuse_what_cannot_fit(local, locked, hardware)
     return {name: locked[name] for name in local}
 
 
@@ -268,6 +275,6 @@ def _refuse_what_cannot_fit(local: Mapping[str, Model], locked: Mapping[str, Loc
     except NoFit:
         would = "no model of the catalogue would fit either: ask for less context, or name an API provider or a server elsewhere"
     raise NoFit(
-        f"the models need {byte_count(fit.needed)} ({parts}), but this machine has {byte_count(fit.budget)} for them",
+        f"the models need {byte_count(fit.needed)} ({parts}), but {hardware.name} has {byte_count(fit.budget)} for them",
         help=would,
     )

@@ -67,7 +67,7 @@ def read_profile(name: str, user: Mapping[str, Any], target: str, findings: Find
 
 
 def read_offer(name: str, user: Mapping[str, Any], target: str, findings: Findings) -> Profile:
-    """Of a profile that exists, only what its clusters offer to a target that is not the one applied: it is checked, too."""
+    """Of a profile that exists, only what its hardware offers to a target that is not the one applied: it is checked, too."""
     source = _read(name, findings)
     places = dict(source.places)
     tree = {"spec": {"targets": _for_target(source.tree, user, target, places)}}
@@ -107,23 +107,30 @@ def _for_models(
 def _for_target(
     profile: Mapping[str, Any], user: Mapping[str, Any], target: str, places: dict[TreePath, Place]
 ) -> dict[str, dict[str, Any]]:
-    """What a cluster of this kind offers to a target; ``places`` is completed.
-
-    A way in is opened by nobody but the person: a profile only completes what they say of it.
-    """
-    offered = mapping_at(profile, "spec", "targets", "*", "cluster")
+    """What this kind of hardware offers to a target; ``places`` is completed."""
+    offered = mapping_at(profile, "spec", "targets", "*")
     asked = mapping_at(user, "spec", "targets", target)
-    if asked.get("driver") != "kubernetes":
-        return {}
-    ingress = mapping_at(asked, "cluster", "ingress")
-    opened = "ingress" in mapping_at(asked, "cluster")
-    cluster = {key: value for key, value in offered.items() if key != "ingress" or opened}
-    if ingress.get("kind", "ingress") != "ingress" and "ingress" in cluster:
-        cluster["ingress"] = {key: value for key, value in cluster["ingress"].items() if key not in _OF_CONTROLLERS}
+    match asked.get("driver"):
+        case "kubernetes":
+            found = {"cluster": _cluster(mapping_at(offered, "cluster"), mapping_at(asked, "cluster"))}
+        case "ansible":
+            found = {key: offered[key] for key in ("machine", "system") if key in offered}
+        case _:
+            return {}
     shared: TreePath = ("spec", "targets", "*")
     below = [(path, place) for path, place in places.items() if path[:3] == shared]
     places.update({("spec", "targets", target, *path[3:]): place for path, place in below})
-    return {target: {"cluster": cluster}}
+    return {target: found}
+
+
+def _cluster(offered: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cluster of this kind offers. A way in is opened by nobody but the person: a profile only completes what they say of it."""
+    ingress = mapping_at(asked, "ingress")
+    opened = "ingress" in asked
+    cluster = {key: value for key, value in offered.items() if key != "ingress" or opened}
+    if ingress.get("kind", "ingress") != "ingress" and "ingress" in cluster:
+        cluster["ingress"] = {key: value for key, value in cluster["ingress"].items() if key not in _OF_CONTROLLERS}
+    return cluster
 
 
 def _floors(floor: Any, places: Mapping[TreePath, Place]) -> list[Floor]:

@@ -37,7 +37,7 @@ def test_with_origins_every_value_says_where_it_came_from(folder: Folder) -> Non
     assert all(" # " in line for line in values)
     said = {line.split(" # ")[0].strip(): line.split(" # ")[1] for line in values}
     assert said["port: 8701"] == "agent.laptop.yaml:2"
-    assert said["threads: 3"] == "profiles/raspberry-pi-5.yaml:6"
+    assert said["threads: 3"] == "profiles/raspberry-pi-5.yaml:16"
     assert said["name: atlas"] == "agent.yaml:3"
     assert said["rotate: 90d"] == "default"
 

@@ -144,3 +144,48 @@ def test_a_target_that_is_not_applied_now_has_its_profile_under_it_as_well(folde
     assert cluster is not None
     assert cluster.ingress is not None
     assert cluster.ingress.namespace == "kube-system"
+
+
+_HOSTS = SMALL.replace("driver: native", "driver: ansible, profile: PROFILE, hosts: {pi: {address: pi.lan}}MORE")
+
+
+def test_a_profile_says_what_its_hosts_have_and_a_person_says_it_otherwise(folder: Folder) -> None:
+    folder.write("agent.yaml", _HOSTS.replace("PROFILE", "raspberry-pi-4").replace("MORE", ""))
+    target = folder.load().target_spec
+    assert target.machine is not None
+    assert (target.machine.memory, target.machine.cores, target.machine.arch) == ("4GiB", 4, "arm64")
+    assert target.system is not None
+    assert (target.system.journal.keep, target.system.zram) == ("memory", 50)
+    more = ", machine: {memory: 8GiB}, system: {zram: 0, timezone: Europe/Berlin}"
+    folder.write("agent.yaml", _HOSTS.replace("PROFILE", "raspberry-pi-4").replace("MORE", more))
+    target = folder.load().target_spec
+    assert target.machine is not None
+    assert (target.machine.memory, target.machine.cores) == ("8GiB", 4)
+    assert target.system is not None
+    assert (target.system.zram, target.system.timezone, target.system.journal.keep) == (0, "Europe/Berlin", "memory")
+
+
+def test_machines_and_systems_have_no_meaning_on_drivers_without_hosts(folder: Folder) -> None:
+    text = SMALL.replace("driver: native", "driver: native, machine: {memory: 4GiB, cores: 4}, system: {zram: 50}")
+    folder.write("agent.yaml", text)
+    assert [each.code for each in folder.errors()] == ["not-with", "not-with"]
+    # What a profile would offer to hosts is simply not there.
+    folder.write("agent.yaml", SMALL.replace("driver: native", "driver: native, profile: raspberry-pi-4"))
+    assert folder.load().target_spec.machine is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "machine: {memory: 4, cores: 4}",
+        "system: {timezone: 'Europe/Berlin; reboot'}",
+        'system: {locale: "de_DE.UTF-8\\nrm"}',
+        'system: {admins: {alice: ["ssh-ed25519 AAAA alice\\nssh-rsa BBBB eve"]}}',
+        "system: {admins: {root;: []}}",
+        "system: {packages: ['--force']}",
+        "system: {zram: 900}",
+    ],
+)
+def test_what_would_be_written_to_a_host_has_the_form_of_what_it_is(folder: Folder, wrong: str) -> None:
+    folder.write("agent.yaml", _HOSTS.replace("PROFILE", "vps").replace("MORE", f", {wrong}"))
+    assert folder.errors()
