@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paictl.drivers.ansible.hosts import Hosts, Login
     from paictl.manifest.load import Manifest
 
-__all__ = ["Asked", "Pinning", "ask_before", "hosts_of", "pin"]
+__all__ = ["Asked", "FirstLogin", "Pinning", "ask_before", "hosts_of", "pin"]
 
 _HERE = "localhost"
 _PORT = 22
@@ -36,44 +36,46 @@ _COMPARE = "Compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.p
 class Asked:
     """The passwords of one run: from the secrets that the manifest names, else from the person, once. Never kept.
 
-    ``first``: a host's login may need one, too; elsewhere a key opens it.
+    A host is opened by a key: of passwords only sudo's are told, but to ``FirstLogin``.
     """
 
     terminal: Terminal
     manifest: Manifest
-    first: bool = False
-    _known: dict[tuple[str, str], str] = field(default_factory=dict, init=False, repr=False)
+    _typed: dict[tuple[str, str], str] = field(default_factory=dict, init=False, repr=False)
     _one: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __call__(self, host: str, use: Literal["login", "become", "asked"]) -> str | None:
         """What is known, and with ``asked`` what the person says when somebody is there."""
-        if use == "login" and not self.first:
+        if use == "login":
             return None
-        kind = "login" if use == "login" else "become"
+        question = f"{host}: the password that sudo asks for" if use == "asked" else ""
         with self._one:
-            if (host, kind) not in self._known and (value := self._secret(host, kind)) is not None:
-                self._known[host, kind] = value
-            if use == "asked" and (host, kind) not in self._known and self.terminal.can_ask:
-                self._known[host, kind] = self.terminal.secret(f"{host}: the password that sudo asks for")
-            return self._known.get((host, kind))
+            return self._find(host, "become_password", question) or self._find(host, "password")
 
     def login(self, host: str, user: str) -> str | None:
-        """Ask for the password of a login, which is most often that of sudo, too."""
-        known = self(host, "login")
-        if known is None and self.terminal.can_ask:
-            known = self.terminal.secret(f"{host}: the password of {user or 'your user'}")
-        if known is not None:
-            self._known[host, "login"] = known
-            if self(host, "become") is None:
-                self._known[host, "become"] = known
-        return known
+        """The password of a login; it is most often what sudo asks for, too."""
+        with self._one:
+            return self._find(host, "password", f"{host}: the password of {user or 'your user'}")
 
-    def _secret(self, host: str, kind: str) -> str | None:
+    def _find(self, host: str, word: Literal["password", "become_password"], question: str = "") -> str | None:
         from paictl.cli.resolution import read_secret
 
         declared = self.manifest.target_spec.hosts.get(host)
-        name = declared and (declared.password if kind == "login" else declared.become_password)
-        return read_secret(self.manifest, name).decode() if name else None
+        name = getattr(declared, word) if declared else None
+        if name is None and question and self.terminal.can_ask and (host, "password") not in self._typed:
+            self._typed[host, word] = self.terminal.secret(question)
+        return self._typed.get((host, word)) if name is None else read_secret(self.manifest, name).decode()
+
+
+@dataclass(frozen=True)
+class FirstLogin:
+    """The same, and the password of the login as well: for the one time when no key opens the host yet."""
+
+    asked: Asked
+
+    def __call__(self, host: str, use: Literal["login", "become", "asked"]) -> str | None:
+        """What is known."""
+        return self.asked.login(host, "") if use == "login" else self.asked(host, use)
 
 
 def hosts_of(manifest: Manifest, passwords: Asked) -> Hosts:

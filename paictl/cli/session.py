@@ -19,7 +19,7 @@ from paictl.events import Emit, ignore
 
 if TYPE_CHECKING:
     from paictl.blueprint.types import Blueprint
-    from paictl.cli.logins import Pinning
+    from paictl.cli.logins import Asked, Pinning
     from paictl.cli.resolution import Resolution
     from paictl.drivers.ansible.hosts import Hosts
     from paictl.engine.driver import Driver, Reach, Scope
@@ -97,9 +97,16 @@ class Session:
     @cached_property
     def hosts(self) -> Hosts:
         """The hosts of a target of driver ansible."""
-        from paictl.cli.logins import Asked, hosts_of
+        from paictl.cli.logins import hosts_of
 
-        return hosts_of(self.manifest, Asked(self.call.terminal, self.manifest))
+        return hosts_of(self.manifest, self.asked)
+
+    @cached_property
+    def asked(self) -> Asked:
+        """The passwords that this run comes to know."""
+        from paictl.cli.logins import Asked
+
+        return Asked(self.call.terminal, self.manifest)
 
     def meet(self, pinning: Pinning | None = None) -> None:
         """Have a person asked what hosts want to know, before anything else is shown: whose key it is, and for sudo's password.

@@ -35,6 +35,7 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     (
         "Make it true",
         (
+            Verb("bootstrap", "Let paictl in on hosts by a key"),
             Verb("plan", "Show what apply would do; writes nothing"),
             Verb("apply", "Plan, ask, and carry out"),
             Verb("destroy", "Remove what apply made; keeps data"),

@@ -100,7 +100,8 @@ class Host(Strict):
     )
     become_password: Name | None = Field(
         default=None,
-        description="The declared secret with the password that sudo asks for; asked for on a terminal when not given.",
+        description="The declared secret with the password that sudo asks for, where that is another one; without any, it is "
+        "asked for on a terminal.",
         examples=["pi-password"],
     )
     runs: list[Name] = Field(

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from paictl.drivers.ansible.hosts import Login, private
-from paictl.errors import PaictlError, Unreachable
+from paictl.errors import PaictlError
 
 __all__ = ["fingerprint", "shown_key"]
 
@@ -59,16 +59,15 @@ def shown_key(login: Login) -> str:
         except FileNotFoundError:
             raise PaictlError("ssh is not installed here", help="apt-get install openssh-client") from None
         except subprocess.TimeoutExpired:
-            raise Unreachable(*_why(login, "Connection timed out")) from None
+            raise _not_reached(login, "Connection timed out") from None
         lines = known.read_text(encoding="ascii").splitlines() if known.exists() else []
     if not lines:
-        raise Unreachable(*_why(login, done.stderr))
+        raise _not_reached(login, done.stderr)
     return " ".join(lines[0].split()[1:3])
 
 
-def _why(login: Login, said: str) -> tuple[str, str]:
+def _not_reached(login: Login, said: str) -> PaictlError:
     # Here, since what ssh says may be about keys, whose fingerprints are told from here.
-    from paictl.drivers.ansible.troubles import why_unreachable
+    from paictl.drivers.ansible.troubles import not_reached
 
-    trouble = why_unreachable(login, said)
-    return trouble.summary, trouble.help
+    return not_reached(login, said)

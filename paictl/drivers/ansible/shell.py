@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from paictl.drivers.ansible.hosts import Hosts, private
+from paictl.drivers.ansible.troubles import not_reached
 from paictl.engine.driver import RoomResult
-from paictl.errors import PaictlError, Refused, Unreachable
+from paictl.errors import PaictlError, Refused
 
 __all__ = ["Shell", "on_each"]
 
@@ -87,11 +88,11 @@ class Shell:
         if not self._login.local:
             self.run(["true"])
 
-    def connect(self, authority: str, stream: int) -> subprocess.Popen[bytes]:
+    def connect(self, authority: str, stream: int, complaints: int) -> subprocess.Popen[bytes]:
         """Tie a descriptor, such as a socket's, to ``HOST:PORT`` as the host sees it, until one of both ends."""
         words = self._hosts.ssh(self.name)
         argv = [words[0], f"-W{authority}", *words[1:]]
-        return subprocess.Popen(argv, stdin=stream, stdout=stream, stderr=subprocess.PIPE, start_new_session=True)
+        return subprocess.Popen(argv, stdin=stream, stdout=stream, stderr=complaints, start_new_session=True)
 
     def _root_already(self) -> bool:
         return os.geteuid() == 0 if self._login.local else self._login.user == "root"
@@ -181,16 +182,7 @@ class Shell:
         )
 
     def _broken(self, when: str, said: bytes) -> PaictlError:
-        why = _last_line(said) or "the connection broke off"
-        text = f"{self.name} can't be reached{f' {when}' if when else ''}: {why}"
-        if b"Host key verification failed" in said or b"IDENTIFICATION HAS CHANGED" in said:
-            return Refused(
-                f"{self.name} shows another host key than the pinned one",
-                help="It was installed anew, or somebody else answers at its address. Find out which before you pin it again.",
-            )
-        return Unreachable(
-            text, help="See that it is on and its address is right; nothing is concluded from its silence."
-        )
+        return not_reached(self._login, said.decode("utf-8", "replace"), when)
 
 
 def on_each(hosts: Hosts, call: Callable[[Shell], _Answer]) -> tuple[dict[str, _Answer], dict[str, PaictlError]]:

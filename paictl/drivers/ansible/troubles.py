@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from paictl.drivers.ansible.host_keys import fingerprint
 from paictl.drivers.ansible.hosts import Login
+from paictl.errors import PaictlError, Refused, Unreachable
 
-__all__ = ["Trouble", "nothing_was_said", "task_failed", "wants_password", "was_reached", "why_unreachable"]
+__all__ = [
+    "LockedOut",
+    "Trouble",
+    "not_reached",
+    "nothing_was_said",
+    "task_failed",
+    "wants_password",
+    "was_reached",
+    "why_unreachable",
+]
 
 _MOST_WORDS = 600
 
@@ -42,11 +52,6 @@ _SSH: Sequence[_Row] = (
         r"[Pp]assword has expired|[Pp]assword change required|account has expired",
         "{host} lets {user} in only after a new password was set",
         "Log in by hand once and set it: ssh {user}@{address}",
-    ),
-    (
-        r"Permission denied \(",
-        "{host} does not let {user} in: no key of yours opens it",
-        "`paictl bootstrap` installs a key, given the user's password once. Or correct `user`.",
     ),
     (
         r"booting up|going down|not permitted to log in yet|nologin",
@@ -130,18 +135,29 @@ _SHOWN = re.compile(r"key sent by the remote host is\s+(SHA256:[A-Za-z0-9+/]+)")
 _NOISE = re.compile(r"^(Task failed: )?(Data could not be sent to remote host.*?over ssh: ?)?", re.DOTALL)
 
 
+class LockedOut(Unreachable):
+    """A host answers, and no key of ours opens it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """What happened, and what to do about it."""
 
     summary: str
     help: str = ""
+    kind: Literal["", "host-key", "locked-out"] = ""
 
 
 def why_unreachable(login: Login, said: str) -> Trouble:
     """Why a host was not reached, by what ssh said of it."""
     if _OTHER_KEY.search(said) or _NO_KEY.search(said):
         return _key(login, said)
+    if re.search(r"Permission denied \(", said):
+        return Trouble(
+            f"{login.name} does not let {_user(login)} in: no key of yours opens it",
+            "`paictl bootstrap` installs a key, given the user's password once. Or correct `user`.",
+            kind="locked-out",
+        )
     found = _found(_SSH, login, said)
     if found is None:
         return Trouble(
@@ -149,6 +165,13 @@ def why_unreachable(login: Login, said: str) -> Trouble:
             f"Try it by hand: ssh -v{f' -p {login.port}' if login.port != 22 else ''} {_user(login)}@{login.address}",
         )
     return found
+
+
+def not_reached(login: Login, said: str, when: str = "") -> PaictlError:
+    """The same as an error; a key that is not the pinned one is no matter of reaching."""
+    trouble = why_unreachable(login, said or "Connection lost")
+    kind = {"host-key": Refused, "locked-out": LockedOut}.get(trouble.kind, Unreachable)
+    return kind(f"{trouble.summary}{f' {when}' if when else ''}", help=trouble.help)
 
 
 def task_failed(login: Login, task: str, result: Mapping[str, Any]) -> Trouble:
@@ -178,13 +201,15 @@ def _key(login: Login, said: str) -> Trouble:
         return Trouble(
             f"{login.name} is not known yet: no host key of it is pinned",
             "`paictl lock` shows its fingerprint, asks, and pins it into agent.lock.",
+            kind="host-key",
         )
     shown = _SHOWN.search(said)
-    other = f"{shown[1]}" if shown else "one of another kind"
+    other = shown[1] if shown else "one of another kind"
     return Trouble(
         f"{login.name} shows another host key than the pinned one: {other} instead of {fingerprint(login.host_key)}",
         "It was installed anew, or somebody else answers in its place: find out which. "
         f"Only if it is yours: `paictl lock --repin {login.name}`.",
+        kind="host-key",
     )
 
 
