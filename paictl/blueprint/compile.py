@@ -14,6 +14,7 @@ from paictl.blueprint.hosts import placed
 from paictl.blueprint.images import pinned_reference
 from paictl.blueprint.scaling import scaled
 from paictl.blueprint.secrets import secret_files
+from paictl.blueprint.systems import host_system
 from paictl.blueprint.types import Blueprint, Host, RuntimePin
 from paictl.manifest.load import Manifest
 from paictl.manifest.lock import LockedModel
@@ -65,6 +66,7 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
             Host(name, host.address, host.user or "", host.port, host.link)
             for name, host in manifest.target_spec.hosts.items()
         ),
+        system=host_system(manifest),
         namespace=manifest.target_spec.namespace or "",
         cluster=clusters.cluster(manifest),
         vpn=vpn.entrance(manifest),

@@ -12,6 +12,7 @@ from typing import Literal
 
 from paictl.blueprint.periodic import Backup
 from paictl.blueprint.places import Cluster, PrivateDoor
+from paictl.blueprint.systems import HostSystem
 from paictl.errors import Span
 from paictl.hosts import bracketed, is_loopback
 
@@ -288,9 +289,10 @@ class Link:
 class Blueprint:
     """Everything that has to stand on one target for one agent.
 
-    ``hosts`` are the machines of a target that is reached over ssh; ``namespace`` is where it stands in a cluster, the
-    agent's name when empty, and ``cluster`` what that offers; ``base`` is the image that the runtime's own is built upon;
-    ``vpn`` is what leads to the gateway from outside of a cluster, privately; ``backup`` is what hosts do by a timer.
+    ``hosts`` are the machines of a target that is reached over ssh, and ``system`` is how these are set up;
+    ``namespace`` is where it stands in a cluster, the agent's name when empty, and ``cluster`` what that offers;
+    ``base`` is the image that the runtime's own is built upon; ``vpn`` is what leads to the gateway from outside of a
+    cluster, privately; ``backup`` is what hosts do by a timer.
     """
 
     agent: str
@@ -303,6 +305,7 @@ class Blueprint:
     unconfined: bool = False
     start_on_boot: bool = False
     hosts: tuple[Host, ...] = ()
+    system: HostSystem = field(default_factory=HostSystem)
     namespace: str = ""
     cluster: Cluster = field(default_factory=Cluster)
     vpn: PrivateDoor | None = None

@@ -19,6 +19,7 @@ from paictl.render.containers import ROOT, ModelFolder, digest, model_folders, m
 from paictl.render.environment import environment
 from paictl.render.periodic import PERIODIC, periodic_hosts, periodic_vars
 from paictl.render.source import runtime_source
+from paictl.render.systems import base_vars
 from paictl.render.wiring import by_sockets, configuration
 
 __all__ = [
@@ -152,11 +153,17 @@ def target(blueprint: Blueprint) -> str:
 def role_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, object]:
     """What a role is told on a host, and nothing that it would be told anyway."""
     match role:
+        case "base":
+            return base_vars(blueprint.system)
         case "hardening":
             door, _ = blueprint.public
             open_ports = [one.port for one in door.endpoints if one.open] if host_of(blueprint, door) == host else []
             port = next((one.port for one in blueprint.hosts if one.name == host), 22)
-            return {"hardening_ssh_port": port, "hardening_open_ports": open_ports}
+            return {
+                "hardening_agent": blueprint.agent,
+                "hardening_ssh_port": port,
+                "hardening_open_ports": open_ports,
+            }
         case "runtime":
             return _runtime_vars(blueprint, host)
         case _ if role in PERIODIC:

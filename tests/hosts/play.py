@@ -44,7 +44,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Roles:
-    """``host``, reached with its password; ``folder`` is the run's own, ``roles`` where roles are found first.
+    """``host``, reached with its password, or with ``key``; ``folder`` is the run's own, ``roles`` where roles are found first.
 
     Connections are kept open between runs as paictl keeps them, so that what a cut or a reset means is the same.
     """
@@ -52,6 +52,7 @@ class Roles:
     host: Host
     folder: Path
     roles: Path | None = None
+    key: Path | None = None
 
     def play(self, roles: Sequence[str], variables: Mapping[str, Any], *options: str, task: str = "main") -> Played:
         """Run these roles one after another, each from the task file ``task``."""
@@ -68,7 +69,11 @@ class Roles:
         login = {
             "ansible_host": self.host.address,
             "ansible_user": self.host.user,
-            "ansible_password": self.host.password,
+            **(
+                {"ansible_ssh_private_key_file": str(self.key)}
+                if self.key
+                else {"ansible_password": self.host.password}
+            ),
             "ansible_become_password": self.host.password,
             "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
         }

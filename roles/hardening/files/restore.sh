@@ -30,6 +30,11 @@ case $1 in
     disarm
     ;;
   disarm)
+    systemctl stop paictl-restore.timer
+    if [ ! -e $kept/armed ] || [ "$(systemctl is-active paictl-restore.service)" = activating ]; then
+      echo 'it was too slow for hardening_confirm_seconds, and put everything back before it was told to keep it' >&2
+      exit 1
+    fi
     rm -f $told
     disarm
     rmdir "${kept%/*}" /var/lib/paictl 2>/dev/null
