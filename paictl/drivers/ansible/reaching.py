@@ -52,7 +52,7 @@ def forward(shell: Shell, authority: str, local: int = 0) -> Iterator[str]:
                     client, _ = listener.accept()
                     with client:
                         running[:] = [one for one in running if one.poll() is None]
-                        running.append(shell.connect(authority, client.fileno()))
+                        running.append(shell.connect(authority, client.fileno(), subprocess.DEVNULL))
 
         accepting = threading.Thread(target=accept, name="ssh-forward", daemon=True)
         accepting.start()
@@ -71,7 +71,7 @@ def forward(shell: Shell, authority: str, local: int = 0) -> Iterator[str]:
 
 def _try(shell: Shell, authority: str) -> None:
     """One connection, ended at once."""
-    process = shell.connect(authority, subprocess.DEVNULL)
+    process = shell.connect(authority, subprocess.DEVNULL, subprocess.PIPE)
     _, said = process.communicate()
     if process.returncode != 0:
         why = said.decode("utf-8", "replace").strip().splitlines()

@@ -140,6 +140,10 @@ class Stack:
     def secrets(self, name: str) -> bytes:
         return f"the value of {name} of {self.agent}".encode()
 
+    def unit(self, name: str) -> str:
+        """What a service is called by systemd."""
+        return f"paictl-{self.agent}-{name}.service"
+
     def address(self, short: str) -> Address:
         kind, _, name = short.partition("/")
         return Address(_TARGET, "ansible", kind, name)

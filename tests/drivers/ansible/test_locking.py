@@ -157,7 +157,7 @@ def test_a_host_that_is_away_is_not_waited_for_and_nothing_is_changed_there(shar
             pass
     guards.check("away")
     alone = replace(shared.reached, logins={"away": away})
-    with pytest.raises(Unreachable, match="away can't be reached"), locking.hold(alone, Guards(), stack.scope, _ME):
+    with pytest.raises(Unreachable, match="away takes no connections"), locking.hold(alone, Guards(), stack.scope, _ME):
         pass
 
 

@@ -44,7 +44,8 @@ def main(unit: str, seconds: str, argv: list[str]) -> int:
     properties = [f"{key}={value}" for key, value in settings if not key.startswith(_DOING)]
     if any(key.startswith(("LoadCredential", "SetCredential")) for key, _ in settings):
         theirs = "/run/credentials/" + unit
-        properties += ["TemporaryFileSystem=/run/credentials:ro", "BindReadOnlyPaths=" + theirs]
+        # Whoever has none of its own sees nobody's at all.
+        properties += ["SetCredential=room:" + own, "BindReadOnlyPaths=" + theirs]
         properties += ["Environment=CREDENTIALS_DIRECTORY=" + theirs]
     properties += ["RuntimeMaxSec=" + seconds, "TimeoutStopSec=5", "Type=exec"]
     begin = ["systemd-run", "--quiet", "--pipe", "--wait", "--unit=" + own]
