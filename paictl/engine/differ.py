@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from paictl.engine.fingerprint import absent, known_version, matches, normalise
 from paictl.engine.model import Change, Observed, Resource
 
-__all__ = ["NO_DIFFERENCE", "Difference", "compare"]
+__all__ = ["DRIFT", "NO_DIFFERENCE", "Difference", "compare"]
+
+DRIFT = "drift"
+"""A key of specs, empty where it is desired: what of a resource's pieces is not as it was left, by name, in a word or two."""
+
+_AS_APPLIED = "as applied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ def compare(resource: Resource, label: str, observed: Observed, before: Mapping[
 
 
 def _changes(path: str, before: object, after: object) -> tuple[Change, ...]:
+    if path == DRIFT and isinstance(before, Mapping):
+        return tuple(Change(piece, words, _AS_APPLIED) for piece, words in sorted(before.items()))
     if isinstance(before, str) and before == after:
         return ()  # the common case, and the longest values: rendered files
     return _descend(path, _canonical(before), _canonical(after))

@@ -7,6 +7,7 @@ it ends no other; a host that goes away in the middle fails its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from paictl.assets import asset
@@ -24,7 +25,7 @@ from paictl.engine.model import Address, Observed, Resource, Step
 from paictl.errors import PaictlError, Unreachable
 from paictl.events import Emit, ignore
 
-__all__ = ["Acting"]
+__all__ = ["Acting", "Given"]
 
 Task = Mapping[str, Any]
 
@@ -40,6 +41,15 @@ _SAID = """{{ {
 {'task': ansible_failed_task.name | default(''), 'hidden': true} | to_json }}"""
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a step may use: who reads secrets, who listens, and variables of its role that are known only now."""
+
+    secrets: SecretReader
+    emit: Emit
+    variables: Mapping[str, object] = field(default_factory=dict)
+
+
 class Acting:
     """The hosts of one target, and the one play at a time that runs on them."""
 
@@ -48,13 +58,13 @@ class Acting:
         self._emit: Emit = ignore
         self._convoy: Convoy[HostRun] = Convoy(self._drive)
 
-    def act(self, scope: Scope, step: Step, secrets: SecretReader, emit: Emit) -> None:
+    def act(self, scope: Scope, step: Step, given: Given) -> None:
         """One step, to its end; raises ``Unreachable`` or ``PaictlError`` for what happened to it, and to no other."""
-        self._emit = emit
+        self._emit = given.emit
         if step.observed is not None and step.action in {"delete", "replace"}:
             self._carry(_removal(scope, step.observed))
         if step.resource is not None and step.action != "delete":
-            self._carry(_making(scope, step.resource, step.fingerprint, secrets))
+            self._carry(_making(scope, step.resource, step.fingerprint, given))
 
     def adopt(self, scope: Scope, observed: Observed) -> None:
         """Write a record of what stands, and change nothing else."""
@@ -97,7 +107,7 @@ def _play(roles: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _making(scope: Scope, resource: Resource, label: str, secrets: SecretReader) -> Job:
+def _making(scope: Scope, resource: Resource, label: str, given: Given) -> Job:
     work, address = work_of(resource), resource.address
     written = records.packed(records.record(scope, resource, label))
     keep = {"record": written, "manages": f"{{{{ {work.manages} }}}}"}
@@ -108,8 +118,8 @@ def _making(scope: Scope, resource: Resource, label: str, secrets: SecretReader)
     ]
     files: dict[str, str | bytes] = dict(work.files)
     # At the last moment, and into memory only.
-    files |= {f"secrets/{name}": secrets(name) for name in work.secrets}
-    block = _block(address, tasks, str(resource.spec.get("unit", "")), work.variables)
+    files |= {f"secrets/{name}": given.secrets(name) for name in work.secrets}
+    block = _block(address, tasks, str(resource.spec.get("unit", "")), {**work.variables, **given.variables})
     return Job(str(address), host_of(resource.spec), [block], frozenset({work.role}), files, facts=work.facts)
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paictl.blueprint.types import Blueprint, Wiring
-from paictl.drivers.ansible import ledger, locking, logs, observing, reaching, room
-from paictl.drivers.ansible.acting import Acting
+from paictl.drivers.ansible import ledger, locking, logs, observing, reaching, room, uploads
+from paictl.drivers.ansible.acting import Acting, Given
 from paictl.drivers.ansible.health import probe
 from paictl.drivers.ansible.hosts import Hosts
 from paictl.drivers.ansible.kinds import DRIVER, host_of
@@ -65,7 +65,12 @@ class AnsibleDriver:
             return
         for host in {one.place or host_of(one.spec) for one in (step.resource, step.observed) if one is not None}:
             self._guards.check(host)
-        self._acting.act(Scope(str(source.spec["agent"]), step.address.target), step, secrets, emit)
+        more: Mapping[str, object] = {}
+        if step.resource is not None and step.action != "delete":
+            shell = Shell(self.hosts, host_of(step.resource.spec))
+            more = uploads.before(shell, step.resource, emit, offline=self.offline)
+        scope = Scope(str(source.spec["agent"]), step.address.target)
+        self._acting.act(scope, step, Given(secrets, emit, more))
 
     def probe(self, resource: Resource) -> Health:
         if resource.address.kind != "service":

@@ -13,6 +13,7 @@ from typing import Any
 
 from paictl.drivers.ansible.health import read as read_health
 from paictl.drivers.ansible.kinds import DRIVER
+from paictl.engine.differ import DRIFT
 from paictl.engine.driver import Scope
 from paictl.engine.model import Address, Health, Observed, Resource
 
@@ -44,7 +45,10 @@ def packed(content: Mapping[str, object]) -> str:
 
 def observed(scope: Scope, host: str, seen: Mapping[str, Any]) -> Observed:
     """One record of ours as it was seen."""
-    spec = {**seen["spec"], "drift": seen["drift"]}
+    spec = {**seen["spec"], DRIFT: seen["drift"]}
+    if seen["begun"]:
+        # How it would be when it were whole, nobody wrote down: it is made once more.
+        del spec[DRIFT]
     told = seen.get("health")
     split = (str(one).partition("/") for one in seen["depends_on"])
     return Observed(

@@ -12,6 +12,7 @@ from typing import Any
 
 from paictl.blueprint.types import Blueprint, SecretFile, Service
 from paictl.drivers.ansible.kinds import DRIVER, ROLE_KINDS
+from paictl.engine.differ import DRIFT
 from paictl.engine.model import Address, DataEffect, Probe, Resource
 from paictl.errors import Span
 from paictl.hosts import bracketed
@@ -132,7 +133,7 @@ class _Graph:
                     self._folder(folder, host),
                     self._spec(
                         host,
-                        {"vars": self._vars(host, "runtime_agent"), "files": json.loads(listing(folder.files))},
+                        {"vars": self._vars(host, "runtime_agent"), "files": _listed(folder)},
                     ),
                     self._ready(host),
                     replace_on=_MOVED,
@@ -221,7 +222,13 @@ class _Graph:
         return {name: told[name] for name in names or (*_COMMON, "runtime_build")}
 
     def _spec(self, host: str, more: Mapping[str, object]) -> dict[str, object]:
-        return {"agent": self.blueprint.agent, "host": host, "drift": {}, **more}
+        return {"agent": self.blueprint.agent, "host": host, DRIFT: {}, **more}
 
     def _origin(self, service: Service) -> Span | None:
         return service.origin or self.blueprint.origin
+
+
+def _listed(folder: ModelFolder) -> list[dict[str, Any]]:
+    """The files of a model as the role fetches them, and where each comes from, for when this machine has to bring it."""
+    entries: list[dict[str, Any]] = json.loads(listing(folder.files))
+    return [{**entry, "source": file.source} for entry, file in zip(entries, folder.files, strict=True)]

@@ -39,6 +39,7 @@ def _seen(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     told = ("kind", "name", "fingerprint", "spec", "depends_on", "holds_data")
     seen: dict[str, Any] = {key: record[key] for key in told}
     here = {item: now[item] for item in record["items"]}
+    seen["begun"] = bool(record.get("begun"))
     seen["drift"] = _drift(record, here)
     # What is there of one that was only begun is made whole by making it once more.
     seen["remnant"] = not record.get("begun") and any(record["items"].values()) and items.all_gone(here)
@@ -48,8 +49,6 @@ def _seen(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _drift(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    if record.get("begun"):
-        return {"": "begun and not ended"}
     own = f"unit:{record['spec'].get('unit')}" if record["kind"] == "service" else ""
     found = {}
     for item, before in record["items"].items():
