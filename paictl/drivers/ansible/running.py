@@ -113,8 +113,9 @@ def _run(asked: _Asked, names: Sequence[str]) -> dict[str, HostRun]:
         _write(room, asked, names)
         try:
             code = _playbook(room, heard, check=asked.check, diff=asked.diff)
-        finally:
+        except BaseException:
             _end(room)
+            raise
         if not heard.stats:
             raise _broken(heard, code)
     found = heard.outcomes()
@@ -214,13 +215,14 @@ def _program() -> str:
 
 def _end(room: Path) -> None:
     """Have Ansible and its workers end, when they have not: we are leaving before them."""
-    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError, ChildProcessError):
         pid = int((room / "pid").read_text(encoding="ascii"))
         os.kill(pid, signal.SIGTERM)
         given_up = time.monotonic() + _END_SECONDS
-        while time.monotonic() < given_up and os.waitpid(pid, os.WNOHANG) == (0, 0):
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > given_up:
+                os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
-        os.kill(pid, signal.SIGKILL)
 
 
 class _Heard:
