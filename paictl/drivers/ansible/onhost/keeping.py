@@ -18,11 +18,12 @@ __all__ = ["adopt", "begin", "finish", "remove"]
 
 def begin(record: Mapping[str, Any], manages: Mapping[str, Iterable[str]]) -> None:
     """Before the first change."""
+    names = items.named(manages)
     with disk.locked():
         if records.read(record) is None:
             # Nothing fits it yet: it bears no label.
             records.write({**record, "fingerprint": "", "begun": True, "items": {}})
-        found.claim(items.named(manages), records.holder(record))
+        found.claim(names, records.holder(record))
 
 
 def finish(record: Mapping[str, Any], manages: Mapping[str, Iterable[str]]) -> None:
