@@ -17,6 +17,7 @@ from paictl.assets import asset
 from paictl.blueprint.types import Blueprint, Endpoint, SecretFile, Service
 from paictl.render.containers import ROOT, ModelFolder, digest, model_folders, models_of
 from paictl.render.environment import environment
+from paictl.render.neighbours import NEIGHBOURLY, neighbour_hosts, neighbour_vars, openings
 from paictl.render.periodic import PERIODIC, periodic_hosts, periodic_vars
 from paictl.render.source import runtime_source
 from paictl.render.systems import base_vars
@@ -33,6 +34,7 @@ __all__ = [
     "placed",
     "role_digest",
     "role_vars",
+    "secret_hosts",
     "target",
     "units",
     "user_of",
@@ -41,7 +43,7 @@ __all__ = [
 HERE = "localhost"
 """The host of a target that names none: this machine."""
 
-ROLES = ("base", "hardening", "runtime", *PERIODIC)
+ROLES = ("base", "hardening", "runtime", *NEIGHBOURLY, *PERIODIC)
 """The roles of a playbook, in the order in which they run."""
 
 _DEFAULT_MEMORY = 1 << 30
@@ -110,6 +112,11 @@ class _Room:
         return self.service.limits.memory or _DEFAULT_MEMORY
 
     @property
+    def configs(self) -> tuple[str, ...]:
+        """The directories on the host that hold its configuration."""
+        return tuple(source for source in self.read_only if source.startswith("/etc/"))
+
+    @property
     def sockets(self) -> tuple[str, ...]:
         """Whose directories of sockets it sees: its own first, where it listens for other services."""
         own = [self.service.name] if any(not one.public for one in self.service.endpoints) else []
@@ -121,9 +128,9 @@ def units(blueprint: Blueprint) -> tuple[Unit, ...]:
     return tuple(_unit(blueprint, service) for service in blueprint.services)
 
 
-def host_of(blueprint: Blueprint, service: Service) -> str:  # noqa: ARG001 - all run on the first so far
+def host_of(blueprint: Blueprint, service: Service) -> str:
     """The name of the host that a service runs on."""
-    return blueprint.hosts[0].name if blueprint.hosts else HERE
+    return service.host or (blueprint.hosts[0].name if blueprint.hosts else HERE)
 
 
 def hosts_of(blueprint: Blueprint, role: str) -> tuple[str, ...]:
@@ -131,10 +138,18 @@ def hosts_of(blueprint: Blueprint, role: str) -> tuple[str, ...]:
     every = tuple(one.name for one in blueprint.hosts) or (HERE,)
     if role in PERIODIC:
         return periodic_hosts(blueprint, role)
+    if role in NEIGHBOURLY:
+        return neighbour_hosts(blueprint, role, every)
     if role != "runtime":
         return every
     run = {host_of(blueprint, service) for service in blueprint.services}
     return tuple(name for name in every if name in run)
+
+
+def secret_hosts(blueprint: Blueprint, name: str) -> tuple[str, ...]:
+    """The names of the hosts that have a secret: where services read it, else the gateway's, for what leads there."""
+    read = dict.fromkeys(host_of(blueprint, one) for one in blueprint.services if name in one.secrets)
+    return tuple(read) or (host_of(blueprint, blueprint.public[0]),)
 
 
 def placed(config: str) -> str:
@@ -163,9 +178,12 @@ def role_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, object
                 "hardening_agent": blueprint.agent,
                 "hardening_ssh_port": port,
                 "hardening_open_ports": open_ports,
+                "hardening_open": openings(blueprint, host),
             }
         case "runtime":
             return _runtime_vars(blueprint, host)
+        case _ if role in NEIGHBOURLY:
+            return neighbour_vars(blueprint, role, host)
         case _ if role in PERIODIC:
             return periodic_vars(blueprint, role, host)
         case _:
@@ -196,8 +214,11 @@ def code() -> dict[str, str]:
 def _runtime_vars(blueprint: Blueprint, host: str) -> Mapping[str, object]:
     door, public = blueprint.public
     mine = [one for one in units(blueprint) if one.host == host]
-    read = {name for one in mine for name in one.service.secrets}
-    secrets = [{"name": one.name, "generated": one.generated} for one in blueprint.secrets if one.name in read]
+    secrets = [
+        {"name": one.name, "generated": one.generated}
+        for one in blueprint.secrets
+        if host in secret_hosts(blueprint, one.name)
+    ]
     volumes = [{"name": each.name, "path": each.path} for one in mine for each in one.service.volumes]
     folders: dict[str, ModelFolder] = {each.name: each for one in mine for each in models_of(blueprint, one.service)}
     patience = ceil(sum(one.service.health.timeout_seconds for one in mine) / _READY_SECONDS)
@@ -209,7 +230,8 @@ def _runtime_vars(blueprint: Blueprint, host: str) -> Mapping[str, object]:
         "runtime_volumes": volumes,
         "runtime_weights": [f"files/weights/{name}.json" for name in folders],
         "runtime_services": [one.variables for one in mine],
-        "runtime_ready_url": f"{public.url}/readyz" if host_of(blueprint, door) == host else "",
+        # What another host answers is not there before both are linked, which comes after.
+        "runtime_ready_url": f"{public.url}/readyz" if host_of(blueprint, door) == host and not blueprint.links else "",
         "runtime_ready_retries": patience,
     }
 

@@ -1,4 +1,4 @@
-"""Tells how a unit runs: "as written", "otherwise" (than by the unit, code and secrets that are there now), or "not"."""
+"""Tells how a unit runs: "as written", "otherwise" (than by the unit, code and secrets that are there now), or "not" at all or at boot."""
 
 import filecmp
 import os
@@ -9,9 +9,11 @@ UNIT, CODE, SECRETS = sys.argv[1:]
 CREDENTIALS = os.path.join("/run/credentials", UNIT)
 
 
-def main_process():
-    told = subprocess.run(["systemctl", "show", "--property=MainPID", "--value", UNIT], capture_output=True, text=True, check=False)
-    return int(told.stdout.strip() or 0)
+def shown():
+    """What systemd says of it."""
+    names = "--property=MainPID,UnitFileState,NeedDaemonReload"
+    told = subprocess.run(["systemctl", "show", names, UNIT], capture_output=True, text=True, check=False).stdout
+    return dict(line.partition("=")[::2] for line in told.splitlines())
 
 
 def same_code(process):
@@ -32,12 +34,13 @@ def same_secrets():
     return all(filecmp.cmp(given, kept, shallow=False) for given, kept in pairs)
 
 
-process = main_process()
-if not process:
+told = shown()
+process = int(told.get("MainPID") or 0)
+if not process or told["UnitFileState"] != "enabled":
     print("not", end="")
 else:
     try:
-        same = same_code(process) and same_unit() and same_secrets()
+        same = told["NeedDaemonReload"] == "no" and same_code(process) and same_unit() and same_secrets()
     except FileNotFoundError:
         same = False
     print("as written" if same else "otherwise", end="")
