@@ -75,7 +75,7 @@ def _behind_the_door(route: Mapping[str, object]) -> dict[str, object]:
 
 
 def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
-    spec, names = manifest.agent.spec, clusters.names(manifest)
+    spec, names = manifest.agent.spec, [*clusters.names(manifest), *vpn.own_names(manifest)]
     state, (key, following) = stores.state_route(manifest), _IDENTITY
     if state:
         state |= {"listen": "endpoint://gateway/state"}

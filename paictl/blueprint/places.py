@@ -1,11 +1,11 @@
-"""What a cluster offers, as plain values: a part of the blueprint that only the Kubernetes driver reads."""
+"""What a cluster offers, and how the gateway is reached privately, as plain values: a part of the blueprint for few drivers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Cards", "Cluster", "Door", "PrivateDoor", "SecretStore", "Toleration"]
+__all__ = ["Cards", "Cluster", "Door", "PrivateDoor", "SecretStore", "Toleration", "Tunnel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,22 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """WireGuard of a host's own, which ends at ``address`` on the gateway's host; ``peers``: name, public key, address of each."""
+
+    interface: str
+    port: int
+    address: str
+    network: str
+    peers: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateDoor:
     """What leads into the VPN: a Service before paictl's own, or one of the gateway that a mesh picks up.
 
     ``namespace``: of the mesh's pods, which alone may then call the gateway. ``node_port``: 0 leaves it to the cluster.
+    ``tunnel``: on hosts, where neither is.
     """
 
     service: str
@@ -39,6 +51,7 @@ class PrivateDoor:
     class_name: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     namespace: str = ""
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True, slots=True)

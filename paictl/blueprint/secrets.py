@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from paictl.blueprint import clusters
+from paictl.blueprint import clusters, vpn
 from paictl.blueprint.types import SecretFile, Service
 from paictl.manifest.load import Manifest
 
@@ -14,7 +14,10 @@ __all__ = ["secret_files"]
 def secret_files(
     manifest: Manifest, services: Iterable[Service], fingerprints: Mapping[str, str]
 ) -> tuple[SecretFile, ...]:
-    """Every secret that a service needs, once: those declared in the manifest, and those paictl generates."""
+    """Every secret that a service needs, once: those declared in the manifest, and those paictl generates.
+
+    One that no service reads is for what leads to the gateway on its host.
+    """
     declared, remotes = manifest.agent.spec.secrets, clusters.remote_secrets(manifest)
     kept = clusters.kept_secrets(manifest)
     return tuple(
@@ -27,5 +30,8 @@ def secret_files(
             kept=kept.get(name, ("", "")),
             origin=manifest.origins.find(("spec", "secrets", name)) if name in declared else None,
         )
-        for name in sorted({name for service in services for name in service.secrets})
+        for name in sorted(
+            {name for service in services for name in service.secrets}
+            | ({vpn.KEY} if vpn.tunnelled(manifest) else set())
+        )
     )

@@ -69,17 +69,28 @@ def verb(call: Call, action: str, name: str | None, public_key: str | None, qr: 
 
 
 def _list(call: Call, session: Session, vpn: Vpn) -> None:
+    from paictl.blueprint.vpn import endpoint
     from paictl.cli.console.table import table
 
     url, key = _url(session, vpn), _public_key(session) if vpn.manage == "managed" else ""
     peers = [{"name": name, **one.model_dump()} for name, one in vpn.peers.items()]
-    document = {"format": "1", "manage": vpn.manage, "endpoint": vpn.endpoint, "public_key": key or None, "url": url}
+    document = {
+        "format": "1",
+        "manage": vpn.manage,
+        "endpoint": endpoint(session.manifest) or None,
+        "public_key": key or None,
+        "url": url,
+    }
 
     def text() -> list[str]:
         lines = [f"gateway     {url}"]
         if vpn.manage == "external":
             return [*lines, "devices     are let in by the mesh's own tools"]
-        lines += [f"endpoint    {vpn.endpoint}", f"public key  {key or 'not known before `paictl apply`'}", ""]
+        lines += [
+            f"endpoint    {endpoint(session.manifest)}",
+            f"public key  {key or 'not known before `paictl apply`'}",
+            "",
+        ]
         rows = [(one["name"], one["address"], one["public_key"]) for one in peers]
         return lines + (
             table(("DEVICE", "ADDRESS", "PUBLIC KEY"), rows, call.terminal.width)
@@ -160,8 +171,8 @@ def _made(name: str, address: str) -> Device:
     return Device(name, address, b64encode(public).decode(), b64encode(private).decode())
 
 
-def configuration(device: Device, vpn: Vpn, door_key: str) -> str:
-    """The device's file, as WireGuard's own programs read it: one way in, to one address."""
+def configuration(device: Device, vpn: Vpn, door_key: str, at: str) -> str:
+    """The device's file, as WireGuard's own programs read it: one way in, to one address; ``at`` is where it is found from outside."""
     from paictl.manifest.vpn import door_address
 
     door = door_address(vpn.network)
@@ -175,7 +186,7 @@ MTU = {_MTU}
 
 [Peer]
 PublicKey = {door_key}
-Endpoint = {vpn.endpoint}
+Endpoint = {at}
 AllowedIPs = {door}/{bits}
 PersistentKeepalive = {_KEEPALIVE}
 """
@@ -188,7 +199,9 @@ def _add(call: Call, session: Session, vpn: Vpn, device: Device, *, qr: bool | N
             "the VPN's own public key is not known: it is made on the target, when the VPN first starts",
             help="`paictl apply` first; `paictl logs vpn` shows what it says.",
         )
-    text = configuration(device, vpn, door_key)
+    from paictl.blueprint.vpn import endpoint
+
+    text = configuration(device, vpn, door_key, endpoint(session.manifest))
     line = f"{device.name}: {{public_key: {device.public_key}, address: {device.address}}}"
     document = {
         "format": "1",

@@ -7,14 +7,29 @@ from collections.abc import Mapping, Sequence
 
 from paictl.blueprint.types import Blueprint, Host
 
-__all__ = ["link_vars", "openings"]
+__all__ = ["NEIGHBOURLY", "neighbour_hosts", "neighbour_vars", "openings"]
+
+NEIGHBOURLY = ("link", "vpn")
+"""The roles, in the order in which they run: after ``runtime``, whose user and build they use."""
 
 # A host that is named may have another address tomorrow; it is in one of the networks that are nobody's in particular.
 _NEAR = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10")
 
 
-def link_vars(blueprint: Blueprint, host: str) -> Mapping[str, object]:
-    """The variables of role ``link``: this host's end of the links; empty where nothing crosses between it and others."""
+def neighbour_hosts(blueprint: Blueprint, role: str, every: Sequence[str]) -> tuple[str, ...]:
+    """Which of these hosts such a role is for. Raises ``KeyError`` for a role that is none of these."""
+    return tuple(name for name in every if neighbour_vars(blueprint, role, name))
+
+
+def neighbour_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, object]:
+    """What such a role is told on a host; empty where it is not for it."""
+    return {"link": _link, "vpn": _vpn}[role](blueprint, host)
+
+
+def _link(blueprint: Blueprint, host: str) -> Mapping[str, object]:
+    """The host's end of the links; nothing where nothing crosses between it and others."""
+    from paictl.render.units import build, user_of
+
     hosts = {one.name: one for one in blueprint.hosts}
     asks = {
         f"{one.service}/{one.endpoint}": {
@@ -33,6 +48,9 @@ def link_vars(blueprint: Blueprint, host: str) -> Mapping[str, object]:
         return {}
     peers = _peers(blueprint, host)
     return {
+        "link_agent": blueprint.agent,
+        "link_user": user_of(blueprint.agent),
+        "link_code": f"/opt/paictl/runtime/{build(blueprint)}",
         "link_peers": [one.name for one in peers],
         "link_asks": asks,
         "link_gives": gives,
@@ -42,12 +60,34 @@ def link_vars(blueprint: Blueprint, host: str) -> Mapping[str, object]:
 
 
 def openings(blueprint: Blueprint, host: str) -> list[Mapping[str, object]]:
-    """What of its ports is open to whom beside people's (role ``hardening``): the link's, to the hosts that ask there."""
+    """What of its ports is open beside people's, and to whom (role ``hardening``): the link's to hosts, the VPN's to devices."""
+    found: list[Mapping[str, object]] = []
     clients = {one.client for one in blueprint.links if one.server == host}
-    if not clients:
-        return []
-    sources = _sources([one for one in blueprint.hosts if one.name in clients])
-    return [{"port": one.link, "sources": sources} for one in blueprint.hosts if one.name == host]
+    if clients:
+        sources = _sources([one for one in blueprint.hosts if one.name in clients])
+        found += [{"port": one.link, "sources": sources} for one in blueprint.hosts if one.name == host]
+    if told := _vpn(blueprint, host):
+        # Who has no key gets no answer there; and from inside, the gateway's port is all there is.
+        found.append({"port": told["vpn_port"], "protocol": "udp"})
+        found.append({"port": told["vpn_gateway_port"], "interface": told["vpn_interface"]})
+    return found
+
+
+def _vpn(blueprint: Blueprint, host: str) -> Mapping[str, object]:
+    """The VPN's end; nothing where the gateway is not, or has no VPN that ends on its host."""
+    tunnel = blueprint.vpn.tunnel if blueprint.vpn else None
+    door, public = blueprint.public
+    if tunnel is None or door.host not in {host, ""}:
+        return {}
+    return {
+        "vpn_agent": blueprint.agent,
+        "vpn_interface": tunnel.interface,
+        "vpn_port": tunnel.port,
+        "vpn_address": tunnel.address,
+        "vpn_network": tunnel.network,
+        "vpn_gateway_port": public.port,
+        "vpn_peers": [{"name": name, "public_key": key, "address": at} for name, key, at in tunnel.peers],
+    }
 
 
 def _peers(blueprint: Blueprint, host: str) -> list[Host]:

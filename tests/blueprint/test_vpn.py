@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from paictl.blueprint.compile import compile_blueprint
 from paictl.blueprint.types import Blueprint, wire
 from paictl.blueprint.unavailable import unavailable
+from paictl.blueprint.vpn import KEY, endpoint
 from paictl.blueprint.vpn_image import image
 from paictl.manifest.load import Manifest, load
 from tests.blueprint.manifests import RESOLVED
@@ -89,3 +91,50 @@ def test_without_containers_there_is_no_vpn_of_paictls_own_and_that_is_said(tmp_
     assert found.span.line == 6
     assert "manage: external" in found.help
     assert not unavailable(told(tmp_path, "docker", _MANAGED), "docker")
+
+
+def _on_hosts(folder: Path, vpn: str, agent: str = "atlas") -> Manifest:
+    path = folder / "agent.yaml"
+    hosts = "{desk: {address: 10.0.0.2, runs: [chat]}, pi: {address: pi.example.org}}"
+    path.write_text(
+        f"""\
+apiVersion: pai/v1alpha1
+kind: Agent
+metadata: {{name: {agent}, owner: alice}}
+spec:
+  models: {{chat: {{task: chat, source: pypi://a@1/chat.gguf}}}}
+  targets: {{here: {{driver: ansible, hosts: {hosts}, vpn: {vpn}}}}}
+""",
+        encoding="utf-8",
+    )
+    return load([path], env={})
+
+
+def test_on_hosts_no_service_is_the_vpn_and_its_key_is_one_of_the_agents(tmp_path: Path) -> None:
+    blueprint = compile_blueprint(_on_hosts(tmp_path, "{}"), replace(RESOLVED, containers=False))
+    assert "vpn" not in {one.name for one in blueprint.services}
+    assert [one.generated for one in blueprint.secrets if one.name == KEY] == [True]
+    assert blueprint.vpn is not None
+    assert blueprint.vpn.tunnel is not None
+    assert (blueprint.vpn.tunnel.interface, blueprint.vpn.tunnel.port) == ("vpn-atlas", 51820)
+    # It ends beside the gateway, which is called by that address then.
+    content = blueprint.service("gateway").config.content
+    assert isinstance(content, Mapping)
+    assert content["names"] == ["10.87.0.1"]
+    assert not blueprint.public[1].open
+
+
+@pytest.mark.parametrize(
+    ("vpn", "found"), [("{}", "pi.example.org:51820"), ("{endpoint: 'vpn.example.org:7'}", "vpn.example.org:7")]
+)
+def test_devices_find_the_vpn_of_a_host_at_the_gateways_own_address_unless_the_manifest_knows_better(
+    vpn: str, found: str, tmp_path: Path
+) -> None:
+    assert endpoint(_on_hosts(tmp_path, vpn)) == found
+
+
+def test_the_name_of_an_interface_is_never_longer_than_linux_takes_it(tmp_path: Path) -> None:
+    doors = [compile_blueprint(_on_hosts(tmp_path, "{}", f"a-long-name-of-an-{end}"), RESOLVED).vpn for end in "ab"]
+    interfaces = {one.tunnel.interface for one in doors if one is not None and one.tunnel is not None}
+    assert len(interfaces) == 2
+    assert max(map(len, interfaces)) <= 15

@@ -29,12 +29,12 @@ def test_a_device_is_given_the_first_address_that_nobody_has() -> None:
 
 
 def test_a_devices_file_leads_to_the_gateway_and_to_nothing_else() -> None:
-    text = configuration(Device("phone", "10.87.0.2", _KEY, "private"), _vpn(), _DOOR)
+    text = configuration(Device("phone", "10.87.0.2", _KEY, "private"), _vpn(), _DOOR, "vpn.example.org:51820")
     assert text == (
         "[Interface]\nPrivateKey = private\nAddress = 10.87.0.2/32\nMTU = 1280\n\n"
         f"[Peer]\nPublicKey = {_DOOR}\nEndpoint = vpn.example.org:51820\nAllowedIPs = 10.87.0.1/32\nPersistentKeepalive = 25\n"
     )
-    assert "PrivateKey = (the device's own)\n" in configuration(Device("phone", "10.87.0.2", _KEY), _vpn(), _DOOR)
+    assert "PrivateKey = (the device's own)\n" in configuration(Device("phone", "10.87.0.2", _KEY), _vpn(), _DOOR, "")
 
 
 def _told(world: World, vpn: str) -> None:

@@ -18,7 +18,17 @@ from paictl.errors import Span
 from paictl.hosts import bracketed
 from paictl.render.containers import ModelFolder, listing, models_of
 from paictl.render.periodic import PERIODIC, periodic_unit
-from paictl.render.units import ROLES, Unit, build, hosts_of, role_digest, role_vars, target, units
+from paictl.render.units import (
+    ROLES,
+    Unit,
+    build,
+    hosts_of,
+    role_digest,
+    role_vars,
+    secret_hosts,
+    target,
+    units,
+)
 
 __all__ = ["resources"]
 
@@ -49,6 +59,11 @@ class _Graph:
         return {role: kind for kind, role in ROLE_KINDS.items()}
 
     @cached_property
+    def told(self) -> Mapping[str, Mapping[str, object]]:
+        """The variables of the runtime, by host."""
+        return {host: role_vars(self.blueprint, "runtime", host) for host in self.hosts}
+
+    @cached_property
     def hosts(self) -> tuple[str, ...]:
         """Where services run."""
         return hosts_of(self.blueprint, "runtime")
@@ -67,7 +82,10 @@ class _Graph:
         for role in ROLES[ROLES.index("runtime") + 1 :]:
             for host in hosts_of(self.blueprint, role):
                 data = [one.address for one in (*self.volumes(), *self.secrets()) if one.place == host]
-                yield self._role(role, host, tuple(sorted([*self._ready(host), *data])))
+                # Both ends of a link make their keys with their runtimes, whichever comes first.
+                near = hosts_of(self.blueprint, role) if role == "link" else (host,)
+                ready = {address for each in near for address in self._ready(each)}
+                yield self._role(role, host, tuple(sorted([*ready, *data])))
 
     def _role(self, role: str, host: str, needs: tuple[Address, ...]) -> Resource:
         told = dict(role_vars(self.blueprint, role, host))
@@ -92,7 +110,7 @@ class _Graph:
 
     def secrets(self) -> Iterator[Resource]:
         for secret in self.blueprint.secrets:
-            for host in self._each(self._readers(secret.name)):
+            for host in secret_hosts(self.blueprint, secret.name):
                 spec = self._spec(
                     host,
                     {
@@ -179,6 +197,8 @@ class _Graph:
         yield from (self.address("volume", one.name) for one in service.volumes)
         yield from (self._folder(one, host) for one in models_of(self.blueprint, service))
         yield from (self.address("service", name) for name in service.needs)
+        if any(self.blueprint.service(name).host != service.host for name in service.neighbours):
+            yield self.address("link", host)
 
     def _url(self, unit: Unit) -> str:
         """Where people reach it from anywhere; on another machine's loopback nobody does."""
@@ -197,10 +217,7 @@ class _Graph:
         return self.address("runtime", self._named(self.build, host, self.hosts))
 
     def _secret(self, name: str, host: str) -> Address:
-        return self.address("secret", self._named(name, host, self._each(self._readers(name))))
-
-    def _readers(self, name: str) -> Iterator[Unit]:
-        return (one for one in self.units if name in one.service.secrets)
+        return self.address("secret", self._named(name, host, secret_hosts(self.blueprint, name)))
 
     def _folder(self, folder: ModelFolder, host: str) -> Address:
         return self.address("weights", self._named(folder.name, host, self._each(self._users(folder))))
@@ -218,7 +235,7 @@ class _Graph:
         return tuple(dict.fromkeys(one.host for one in users))
 
     def _vars(self, host: str, *names: str) -> dict[str, object]:
-        told = role_vars(self.blueprint, "runtime", host)
+        told = self.told[host]
         return {name: told[name] for name in names or (*_COMMON, "runtime_build")}
 
     def _spec(self, host: str, more: Mapping[str, object]) -> dict[str, object]:
