@@ -115,7 +115,7 @@ class AnsibleDriver:
         return locking.hold(self.hosts, self._guards, scope, holder)
 
     def save_inventory(self, scope: Scope, inventory: Mapping[str, object]) -> None:
-        ledger.save(self.hosts, scope, inventory)
+        ledger.save(self.hosts, scope, inventory, self._guards)
 
     def load_inventory(self, scope: Scope) -> Mapping[str, object] | None:
         return ledger.load(self.hosts, scope)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paictl.drivers.ansible.hosts import Hosts
+from paictl.drivers.ansible.locking import Guards
 from paictl.drivers.ansible.onhost import record
 from paictl.drivers.ansible.shell import Shell, on_each
 from paictl.engine.driver import Scope
@@ -23,14 +24,19 @@ def path_of(scope: Scope) -> str:
     return f"/var/lib/paictl/.records/{scope.agent}.{scope.target}/inventory.json"
 
 
-def save(hosts: Hosts, scope: Scope, inventory: Mapping[str, object]) -> None:
-    """Keep it on every host that is reached; one without resources is not kept. Raises ``PaictlError`` where one could not write."""
+def save(hosts: Hosts, scope: Scope, inventory: Mapping[str, object], guards: Guards | None = None) -> None:
+    """Keep it on every host that is reached; one without resources is not kept.
+
+    Raises ``PaictlError`` where a host could not write, or has given our lock to another one.
+    """
     content = json.dumps(dict(inventory), sort_keys=True)
     number = max(_versions(hosts, scope), default=0) + 1
     whole = {"format": 1, "number": number, "sha256": _digest(content), "inventory": content}
     verb = "save" if inventory.get("resources") else "forget"
 
     def write(shell: Shell) -> None:
+        if guards is not None:
+            guards.check(shell.name)
         _ask(shell, verb, scope, json.dumps(whole).encode())
 
     _, troubles = on_each(hosts, write)

@@ -54,17 +54,6 @@ class Guards:
                 help="Apply again: it may be back.",
             )
 
-    @property
-    def lost(self) -> dict[str, str]:
-        """The hosts that nothing may be changed on any more, with why."""
-        found = {}
-        for host in (*self._held, *self._away):
-            try:
-                self.check(host)
-            except PaictlError as no:
-                found[host] = no.summary
-        return found
-
     @contextmanager
     def standing(self, held: dict[str, _Held], away: dict[str, PaictlError]) -> Iterator[None]:
         """While the block runs, these are the locks."""

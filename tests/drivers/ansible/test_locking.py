@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from paictl.drivers.ansible import locking
+from paictl.drivers.ansible import ledger, locking
 from paictl.drivers.ansible.hosts import Hosts, Login
 from paictl.drivers.ansible.locking import Guards
 from paictl.engine.driver import Holder, Scope
@@ -87,19 +87,20 @@ def test_a_process_that_was_killed_holds_nothing_and_the_next_one_is_told_from_w
 
 
 def test_of_many_at_once_one_has_it(shared: Shared, stack: Stack) -> None:
-    inside, most = threading.Semaphore(1), threading.Barrier(5)
+    many, refused, begin = 5, threading.Semaphore(0), threading.Barrier(5)
 
     def attempt(_number: int) -> bool:
-        most.wait(30)
-        with suppress(LockHeld), locking.hold(shared.reached, Guards(), stack.scope, _ME):
-            assert inside.acquire(blocking=False), "two hold it"
-            threading.Event().wait(2)
-            inside.release()
-            return True
-        return False
+        begin.wait(30)
+        try:
+            with locking.hold(shared.reached, Guards(), stack.scope, _ME):
+                # Held until every other one was refused: a second holder would wait in vain.
+                return all(refused.acquire(timeout=60) for _ in range(many - 1))
+        except LockHeld:
+            refused.release()
+            return False
 
-    with ThreadPoolExecutor(5) as pool:
-        assert sum(pool.map(attempt, range(5))) == 1
+    with ThreadPoolExecutor(many) as pool:
+        assert sum(pool.map(attempt, range(many))) == 1
     assert stack.leftovers() == []
 
 
@@ -109,6 +110,9 @@ def test_a_lock_that_its_host_lost_lets_nothing_more_be_changed(shared: Shared, 
         guards.check(shared.host.name)
         shared.host.exec(["pkill", "--full", locking.path_of(stack.scope)])
         _refused(lambda: guards.check(shared.host.name), "the lock was lost")
+        with pytest.raises(PaictlError, match="the lock was lost"):
+            ledger.save(shared.reached, stack.scope, {"resources": {"a": "b"}}, guards)
+        assert ledger.load(shared.reached, stack.scope) is None
         assert _free(shared.reached, stack.scope)
 
 
