@@ -153,6 +153,31 @@ def test_a_check_says_what_is_missing_or_altered_and_fetches_nothing(
     assert asked == []
 
 
+@pytest.mark.parametrize("address", [True, False])
+def test_a_model_that_was_brought_is_taken_and_nobody_is_asked_for_it(
+    address: bool, served: tuple[str, dict[str, bytes], list[str]], tmp_path: Path
+) -> None:
+    url, _, asked = served
+    brought = tmp_path / "brought" / hashlib.sha256(MODEL).hexdigest()
+    brought.parent.mkdir()
+    brought.write_bytes(MODEL)
+    listing = listed(tmp_path, f"{url}/model.gguf" if address else "")
+    done = run("fetch.py", listing, tmp_path, f"--brought={brought.parent}")
+    assert (done.stdout, done.stderr) == ("fetched models/chat/model.gguf\n", "")
+    assert (tmp_path / "models/chat/model.gguf").read_bytes() == MODEL
+    assert asked == []
+    assert not brought.exists()
+
+
+def test_a_model_that_was_brought_and_is_another_is_not_taken(tmp_path: Path) -> None:
+    brought = tmp_path / "brought" / hashlib.sha256(MODEL).hexdigest()
+    brought.parent.mkdir()
+    brought.write_bytes(b"another")
+    done = run("fetch.py", listed(tmp_path, ""), tmp_path, f"--brought={brought.parent}")
+    assert "what came is not the file that was locked" in done.stderr
+    assert not list((tmp_path / "models").rglob("*.gguf*"))
+
+
 def test_the_health_check_asks_and_believes_only_200(served: tuple[str, dict[str, bytes], list[str]]) -> None:
     url, files, _ = served
     files["/healthz"] = b"{}"
