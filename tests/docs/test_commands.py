@@ -28,9 +28,11 @@ spec:
 # These ask a running agent, which the fake driver has none of; the stories type them.
 OF_AN_AGENT = {"paictl chat", 'paictl chat "Hello"', "paictl verify", "paictl exec agent -- python -c …"}
 # The pages beside README and CONTRIBUTING that lead through commands in blocks.
-GUIDES = {"kubernetes.md"}
+GUIDES = {"ansible.md", "kubernetes.md"}
 # And these a target with a VPN; tests/vpn types them.
 OF_A_VPN = {"paictl vpn", "paictl vpn add", "paictl vpn add phone"}
+# And this one hosts; tests/hosts types it.
+OF_HOSTS = {"paictl bootstrap"}
 # What stands for a value of the reader's own in a page.
 PLACEHOLDERS = {"FIELD": "spec.memory", "DIR": "out", "agent.yaml": "agent.yaml"}
 
@@ -82,7 +84,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return desk
 
 
-@pytest.mark.parametrize("command", [command for command in INLINE if command not in OF_AN_AGENT | OF_A_VPN])
+@pytest.mark.parametrize("command", [command for command in INLINE if command not in OF_AN_AGENT | OF_A_VPN | OF_HOSTS])
 def test_a_command_in_the_text_works(command: str, desk: Home, tmp_path: Path) -> None:
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command)[1:]]
     if words == ["init"]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -22,10 +22,14 @@ _END_SECONDS = 60
 
 @dataclass
 class HostHome(Home):
-    """``host`` is where the agent lives. ``offline``: everything it needs is brought there from here."""
+    """``host`` is where the agent lives. ``offline``: everything it needs is brought there from here.
+
+    ``found`` is what the host was like when a key let its owner in, and nothing else had been done.
+    """
 
     host: Host | None = None
     offline: bool = False
+    found: State = field(default_factory=dict)
 
     @property
     def there(self) -> Host:
@@ -91,5 +95,6 @@ class HostHome(Home):
     def state(self) -> State:
         return state(self.there)
 
-    def changed_since(self, before: State) -> list[str]:
-        return differences(before, self.state())
+    def altered(self) -> list[str]:
+        """What of the host is not as it was found."""
+        return differences(self.found, self.state())
