@@ -38,6 +38,9 @@ def before(shell: Shell, resource: Resource, emit: Emit, *, offline: bool) -> Ma
     if resource.address.kind == "weights":
         folder = f"/var/lib/paictl/{spec['agent']}"
         bring_models(shell, folder, spec["files"], emit, offline=offline, address=address)
+    if resource.address.kind == "base" and offline:
+        # A mirror that can't be reached is waited for many times over.
+        return {"base_offline": True}
     if resource.address.kind == "runtime" and offline and not _installed(shell, spec["vars"]["runtime_build"]):
         return {"runtime_wheels": bring_wheels(shell, emit, offline=offline, address=address)}
     return {}
