@@ -23,7 +23,6 @@ _T = TypeVar("_T")
 _DISK = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.CorruptError)
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=NORMAL",
     "PRAGMA secure_delete=ON",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-8192",
@@ -31,13 +30,18 @@ _PRAGMAS = (
 )
 
 
-def connect(path: Path, *, vectors: bool = False) -> apsw.Connection:
-    """Open a file with the settings that everything here relies on; ``vectors`` loads sqlite-vec."""
+def connect(path: Path, *, vectors: bool = False, lasting: bool = False) -> apsw.Connection:
+    """Open a file with the settings that everything here relies on; ``vectors`` loads sqlite-vec.
+
+    Whatever happens to the power, the file stays whole. With ``lasting``, nothing that was answered for is lost with it either:
+    every transaction waits for the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
     connection = apsw.Connection(str(path))
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+    connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
     if vectors:
         connection.enable_load_extension(True)
         connection.load_extension(_vec0())
@@ -51,11 +55,11 @@ class Database:
     Raises ``ValueError`` when the file can't be opened.
     """
 
-    def __init__(self, path: Path, *, vectors: bool = False) -> None:
+    def __init__(self, path: Path, *, vectors: bool = False, lasting: bool = False) -> None:
         self._name = path.name
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=path.stem)
         try:
-            self._connection = self._thread.submit(connect, path, vectors=vectors).result()
+            self._connection = self._thread.submit(connect, path, vectors=vectors, lasting=lasting).result()
         except apsw.Error as error:
             raise ValueError(f"{path} can't be opened: {error}; restore it from a backup, or move it away") from error
 

@@ -58,7 +58,8 @@ class Keeping:
 
 def in_file(path: Path, store: VectorStore | None = None) -> Keeping:
     """Records are in the file at ``path``, vectors too unless ``store`` says otherwise. Raises ``ValueError`` as ``Database`` does."""
-    database = Database(path, vectors=True)
+    # The power cord of a Pi may be pulled: what was remembered stays so, and what was forgotten too.
+    database = Database(path, vectors=True, lasting=True)
     embedded = SqliteStore(database)
     return Keeping(
         records=SqliteRecords(database),
