@@ -3,12 +3,11 @@
 set -eu
 folder=$1
 shift
-cd "$folder"
 export DEBIAN_FRONTEND=noninteractive
 fitting="$(dpkg --print-architecture) all"
 set -- $1
 files=''
-for file in ./*.deb; do
+for file in "$folder"/*.deb; do
   name=$(dpkg-deb --field "$file" Package)
   kind=$(dpkg-deb --field "$file" Architecture)
   case " $fitting " in *" $kind "*) ;; *) continue ;; esac
