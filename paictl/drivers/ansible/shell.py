@@ -11,7 +11,7 @@ import select
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -74,13 +74,14 @@ class Shell:
         prompt, ready = f"paictl-{mark}-password:", f"paictl-{mark}-ready"
         as_root = ["sh", "-c", f'printf "%s\\n" {ready} >&2; exec "$@"', "sh", *argv]
         command = as_root if self._root_already() else ["sudo", "-S", "-H", "-p", prompt, "--", *as_root]
-        process = self._begin(command)
-        try:
-            self._until_ready(process, prompt.encode(), f"{ready}\n".encode())
-        except BaseException:
-            process.kill()
-            process.communicate()
-            raise
+        with self._answering() as environment:
+            process = self._begin(command, environment)
+            try:
+                self._until_ready(process, prompt.encode(), f"{ready}\n".encode())
+            except BaseException:
+                process.kill()
+                process.communicate()
+                raise
         return process
 
     def open(self) -> None:
@@ -90,6 +91,8 @@ class Shell:
 
     def connect(self, authority: str, stream: int, complaints: int) -> subprocess.Popen[bytes]:
         """Tie a descriptor, such as a socket's, to ``HOST:PORT`` as the host sees it, until one of both ends."""
+        if self._hosts.passwords(self.name, "login") is not None:
+            self.open()  # what goes through here can't be asked for it
         words = self._hosts.ssh(self.name)
         argv = [words[0], f"-W{authority}", *words[1:]]
         return subprocess.Popen(argv, stdin=stream, stdout=stream, stderr=complaints, start_new_session=True)
@@ -97,20 +100,13 @@ class Shell:
     def _root_already(self) -> bool:
         return os.geteuid() == 0 if self._login.local else self._login.user == "root"
 
-    def _begin(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _begin(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        argv = command if self._login.local else [*self._hosts.ssh(self.name), shlex.join(command)]
         pipe = subprocess.PIPE
-        if self._login.local:
-            return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
-        argv = [*self._hosts.ssh(self.name), shlex.join(command)]
-        with self._answering() as environment:
-            # In a session of its own: a Ctrl-C is paictl's to answer, which first ends what it has begun.
-            process = subprocess.Popen(
-                argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
-            )
-            # The answer is read before the first word of the command's comes.
-            if "SSH_ASKPASS" in environment:
-                _until_it_says_something(process)
-        return process
+        # In a session of its own: a Ctrl-C is paictl's to answer, which first ends what it has begun.
+        return subprocess.Popen(
+            argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
+        )
 
     @contextmanager
     def _answering(self) -> Iterator[dict[str, str]]:
@@ -201,11 +197,6 @@ def on_each(hosts: Hosts, call: Callable[[Shell], _Answer]) -> tuple[dict[str, _
     if len(troubles) == len(names):
         raise next(iter(troubles.values()))
     return {name: one for name, one in found.items() if not isinstance(one, PaictlError)}, troubles
-
-
-def _until_it_says_something(process: subprocess.Popen[bytes]) -> None:
-    if process.stderr is not None:
-        select.select([process.stderr], [], [], _BEGIN_SECONDS)
 
 
 def _last_line(said: bytes) -> str:

@@ -1,9 +1,10 @@
-"""What the Ansible driver brings to the contract suite: two services and data on a real host, and a secret as the extra."""
+"""What the Ansible driver brings to the contract suite: data and a service on a real host, and a secret that needs it as the extra."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from paictl.engine.driver import Driver, Scope, SecretReader
@@ -19,9 +20,9 @@ class _Ansible:
         self.driver: Driver = stack.driver()
         self.scope: Scope = stack.scope
         self.secrets: SecretReader = stack.secrets
-        self.first: Sequence[Resource] = stack.resources()
+        self.first: Sequence[Resource] = _small(stack)
         stack.say["gateway"] = "something else"
-        self.second: Sequence[Resource] = stack.resources()
+        self.second: Sequence[Resource] = _small(stack)
         self.extra = stack.address("secret/extra")
         self.third: Sequence[Resource] = [one for one in self.first if one.address != self.extra]
         self.data, self.service = stack.address("volume/memory"), stack.address("service/gateway")
@@ -51,6 +52,12 @@ class _Ansible:
 
     def _unit(self, address: Address) -> str:
         return f"paictl-{self._stack.agent}-{address.name}.service"
+
+
+def _small(stack: Stack) -> list[Resource]:
+    """Dependencies first. Each service more is another play of seconds."""
+    build, data, extra, gateway, _ = stack.resources()
+    return [build, data, gateway, replace(extra, depends_on=(*extra.depends_on, gateway.address))]
 
 
 @contextmanager
