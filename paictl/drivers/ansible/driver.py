@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paictl.blueprint.types import Blueprint, Wiring
-from paictl.drivers.ansible import ledger, locking, logs, observing, reaching, room, uploads
+from paictl.drivers.ansible import ledger, locking, logs, observing, preflight, reaching, room, uploads
 from paictl.drivers.ansible.acting import Acting, Given
 from paictl.drivers.ansible.health import probe
 from paictl.drivers.ansible.hosts import Hosts
@@ -50,8 +50,6 @@ class AnsibleDriver:
         return resources(blueprint)
 
     def preflight(self, blueprint: Blueprint, observation: Observation) -> None:
-        from paictl.drivers.ansible import preflight
-
         preflight.check(blueprint, observation, self._machines)
 
     def observe(self, scope: Scope) -> Observation:
