@@ -19,7 +19,7 @@ from paictl.events import Emit, Event, ignore
 from tests.drivers.ansible.stack import Shared, Stack, made_stack
 from tests.engine.graphs import wanting
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(600)]
 
 _RUN = "Run it"
 
