@@ -17,12 +17,12 @@ __all__ = ["files"]
 def files(blueprint: Blueprint) -> Mapping[str, str]:
     """Path -> text of everything that `ansible-playbook playbook.yaml` needs but the declared secrets' values."""
     names = tuple(one.name for one in blueprint.hosts) or (HERE,)
-    hosts_by_role = {role: hosts_of(blueprint, role) for role in ROLES}
+    hosts_by_role = {role: hosts for role in ROLES if (hosts := hosts_of(blueprint, role))}
     context = {
         "blueprint": blueprint,
         "folders": model_folders(blueprint),
         "here": HERE,
-        "hosts_by_role": {role: hosts for role, hosts in hosts_by_role.items() if hosts},
+        "hosts_by_role": hosts_by_role,
         "lib": f"/var/lib/paictl/{blueprint.agent}",
     }
 
@@ -32,7 +32,7 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
     found = {name: rendered(name) for name in ("ansible.cfg", "inventory.yaml", "playbook.yaml", "README.md")}
     found[".gitignore"] = "secrets/\n"
     for name in names:
-        told = {role: role_vars(blueprint, role, name) for role in ROLES if name in hosts_by_role[role]}
+        told = {role: role_vars(blueprint, role, name) for role, hosts in hosts_by_role.items() if name in hosts}
         found[f"host_vars/{name}.yaml"] = rendered("host_vars.yaml", host=name, told=told)
     found[f"files/units/paictl-{blueprint.agent}.target"] = target(blueprint)
     for unit in units(blueprint):
@@ -40,14 +40,13 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         found[f"files/tmpfiles/{unit.stem}.conf"] = unit.tmpfiles
         found |= {f"files/config/{placed(path)}": text for path, text in unit.configs.items()}
     found |= {f"files/weights/{folder.name}.json": listing(folder.files) for folder in model_folders(blueprint)}
-    return found | {f"files/runtime/{path}": text for path, text in code().items()} | _roles()
+    for role in hosts_by_role:
+        found |= _role(role)
+    return found | {f"files/runtime/{path}": text for path, text in code().items()}
 
 
 @cache
-def _roles() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for role in ROLES:
-        folder = asset("roles", role)
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            found[f"roles/{role}/{file.relative_to(folder).as_posix()}"] = file.read_text(encoding="utf-8")
-    return found
+def _role(role: str) -> Mapping[str, str]:
+    folder = asset("roles", role)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {f"roles/{role}/{file.relative_to(folder).as_posix()}": file.read_text(encoding="utf-8") for file in files}

@@ -298,6 +298,11 @@ def test_the_variables_are_what_the_roles_say_they_take() -> None:
         assert given.items() <= told.items()
 
 
+def test_only_the_roles_that_some_host_has_are_written_out() -> None:
+    written_out = {path.split("/")[1] for path in ansible.files(QUICKSTART) if path.startswith("roles/")}
+    assert written_out == {"base", "hardening", "runtime"}
+
+
 def test_a_host_without_services_is_told_nothing_of_the_runtime() -> None:
     [told] = documents(ansible.files(WITH_API_MODEL)["host_vars/pi5.yaml"])
     assert not any(name.startswith("runtime_") for name in told)
