@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from shutil import which
 from typing import TYPE_CHECKING, get_args
 
 from paictl import places
-from paictl.errors import Unavailable, UsageError
+from paictl.errors import Refused, Unavailable, UsageError
 from paictl.manifest.models import DriverName
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ def driver_of(name: str, scope: Scope, way: Way, *, offline: bool) -> Driver:
             raise UsageError(
                 "driver ansible is told no hosts", help="They stand in a target of its own: `driver: ansible`, `hosts`."
             )
-        return AnsibleDriver(way.hosts(), offline)
+        hosts = way.hosts()
+        if which("ssh") is None and not all(login.local for login in hosts.logins.values()):
+            raise Refused(
+                "ssh is not installed here, and hosts are reached by it", help="apt-get install openssh-client"
+            )
+        return AnsibleDriver(hosts, offline)
     from paictl.drivers.fake import FakeDriver
 
     return FakeDriver(places.state_home() / scope.agent / scope.target / "fake" / "world.json")

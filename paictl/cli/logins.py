@@ -82,19 +82,15 @@ def hosts_of(manifest: Manifest, passwords: Asked) -> Hosts:
     """The manifest's hosts, and those that were taken out of it while something of the standing release is on them."""
     from paictl.drivers.ansible.hosts import Hosts, Login
 
-    spec, known = manifest.target_spec.hosts, _locked(manifest)
-    if not spec and not known:
-        logins = {_HERE: Login(_HERE, local=True)}
-    else:
-        standing = _standing(manifest)
-        gone = {name: host for name, host in known.items() if name not in spec and name in standing}
-        declared = {
-            name: LockedHost(known[name].key if name in known else "", host.address, host.user or "", host.port)
-            for name, host in spec.items()
-        }
-        logins = {name: _login(name, host) for name, host in (declared | gone).items()}
-        if not spec:
-            logins[_HERE] = Login(_HERE, local=True)
+    spec, known, standing = manifest.target_spec.hosts, _locked(manifest), _standing(manifest)
+    gone = {name: host for name, host in known.items() if name not in spec and name in standing}
+    declared = {
+        name: LockedHost(known[name].key if name in known else "", host.address, host.user or "", host.port)
+        for name, host in spec.items()
+    }
+    logins = {name: _login(name, host) for name, host in (declared | gone).items()}
+    if not spec or (_HERE in standing and _HERE not in spec):
+        logins[_HERE] = Login(_HERE, local=True)
     state = places.state_home() / manifest.agent.metadata.name / manifest.target / "hosts"
     return Hosts(logins, passwords, state)
 

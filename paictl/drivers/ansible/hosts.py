@@ -79,6 +79,9 @@ class Hosts:
             f"ControlPath={self._socket(login, folder)}",
             "ForwardAgent=no",
             "ForwardX11=no",
+            # Whatever the person's own configuration does when they log in by hand.
+            "PermitLocalCommand=no",
+            "RemoteCommand=none",
         ]
         if self.own_key(name).is_file():
             said += ["IdentitiesOnly=yes", f'IdentityFile="{self.own_key(name)}"']
