@@ -4,7 +4,7 @@ made_of() { cat "/run/credentials/$1/made-of" 2>/dev/null; }
 runs() { [ "$(systemctl is-active "$1")" = active ] && systemctl is-enabled --quiet "$1"; }
 if ! runs "$1.service" || [ "$(made_of "$1.service")" != "$2" ]; then
   echo vpn
-elif [ "$(wg show "$4" allowed-ips | sort)" != "$(sort)" ]; then
+elif [ "$(wg show "$4" allowed-ips | tr '\t' ' ' | sort)" != "$(sort)" ]; then
   echo devices
 fi
 if ! runs "$1-door.socket" || [ "$(systemctl show --property Listen --value "$1-door.socket")" != "$5 (Stream)" ]; then
