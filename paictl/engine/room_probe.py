@@ -42,14 +42,15 @@ _SOFTWARE = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/proc", "/sys", "/dev")
 def connect(host: str, port: int) -> str:
     """Try a TCP connection; the name of what stopped it, or ``connected``. Silence means that packets left."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as attempt:
-        attempt.settimeout(_SECONDS)
-        try:
+    try:
+        # A room may forbid to make a socket of that family at all.
+        with socket.socket(family, socket.SOCK_STREAM) as attempt:
+            attempt.settimeout(_SECONDS)
             attempt.connect((host, port))
-        except TimeoutError:
-            return "silence"
-        except OSError as error:
-            return error.strerror or type(error).__name__
+    except TimeoutError:
+        return "silence"
+    except OSError as error:
+        return error.strerror or type(error).__name__
     return "connected"
 
 
