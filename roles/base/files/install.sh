@@ -21,5 +21,6 @@ for name in "$@"; do
   done
   [ -n "$found" ] || { echo "no .deb file of $name for $fitting" >&2; exit 1; }
 done
+# Without a mirror to ask; --no-download would lose the files' paths.
 # shellcheck disable=SC2086 # a list of files
-apt-get install --yes --quiet --no-install-recommends --no-download -o Dpkg::Lock::Timeout=60 $files
+apt-get install --yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=60 -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null $files
