@@ -41,7 +41,7 @@ class Asked:
 
     terminal: Terminal
     manifest: Manifest
-    _typed: dict[tuple[str, str], str] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[tuple[str, str], str] = field(default_factory=dict, init=False, repr=False)
     _one: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __call__(self, host: str, use: Literal["login", "become", "asked"]) -> str | None:
@@ -60,11 +60,15 @@ class Asked:
     def _find(self, host: str, word: Literal["password", "become_password"], question: str = "") -> str | None:
         from paictl.cli.resolution import read_secret
 
+        if (host, word) in self._known:
+            return self._known[host, word]
         declared = self.manifest.target_spec.hosts.get(host)
         name = getattr(declared, word) if declared else None
-        if name is None and question and self.terminal.can_ask and (host, "password") not in self._typed:
-            self._typed[host, word] = self.terminal.secret(question)
-        return self._typed.get((host, word)) if name is None else read_secret(self.manifest, name).decode()
+        if name is not None:
+            self._known[host, word] = read_secret(self.manifest, name).decode()
+        elif question and self.terminal.can_ask and (host, "password") not in self._known:
+            self._known[host, word] = self.terminal.secret(question)
+        return self._known.get((host, word))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import psutil
 import pytest
 
-from paictl.drivers.ansible.hosts import Hosts, private
+from paictl.drivers.ansible.hosts import Hosts, Login, nobody, private
 from paictl.drivers.ansible.running import HostRun, run
 from paictl.errors import PaictlError
 from paictl.events import Event
@@ -228,6 +229,12 @@ def test_plays_that_ansible_can_make_nothing_of_are_an_error_with_its_words(reac
     with pytest.raises(PaictlError, match=r"ansible-playbook ended with 4: .*nobodys\.module"):
         run(reached, play({"name": "No", "nobodys.module": {}}))
     assert rooms() == []
+
+
+def test_this_machine_needs_no_ssh(tmp_path: Path) -> None:
+    hosts = Hosts({"localhost": Login("localhost", local=True)}, nobody, tmp_path / "state")
+    found = run(hosts, play(WHOEVER, become=False))["localhost"]
+    assert found.results["Who"]["stdout"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_no_hosts_are_no_run() -> None:
