@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from paictl.drivers.ansible import health, ledger, logs, reaching, room
 from paictl.drivers.ansible.hosts import Login
 from paictl.drivers.ansible.shell import Shell
+from paictl.engine import room_probe
 from paictl.errors import PaictlError, Unreachable
 from tests.drivers.ansible.stack import Shared, Stack, made_stack
 from tests.waiting import until
@@ -135,6 +138,20 @@ def test_a_room_is_confined_as_its_service_is_and_leaves_nothing(standing: Stack
     )
     assert python.stdout == b"/usr/bin/python3 ['$A %n']\n"
     assert "run-paictl" not in standing.host.exec(["sh", "-c", "systemctl list-units --all; ls /run/systemd/transient"])
+
+
+@pytest.mark.promise(24)
+def test_the_probe_of_verify_gets_nowhere_in_a_room_that_may_make_no_socket_of_the_internets(
+    standing: Stack, shell: Shell
+) -> None:
+    asked: dict[str, list[object]] = {key: [] for key in ("names", "doors", "strangers", "needles")}
+    asked |= {"addresses": [["127.0.0.1", _PORT]], "paths": ["/etc/shadow"], "writable": ["/", "/etc"]}
+    script = Path(room_probe.__file__).read_bytes()
+    done = room.run(shell, standing.agent, "idle", ["python", "-I", "-", json.dumps(asked)], script)
+    found = json.loads(done.stdout)
+    assert found["addresses"] == {f"127.0.0.1 {_PORT}": "Address family not supported by protocol"}
+    assert found["paths"] == {"/etc/shadow": False}
+    assert found["writable"] == {"/": False, "/etc": False}
 
 
 def test_a_command_in_a_room_has_its_bytes_and_its_end(standing: Stack, shell: Shell) -> None:
