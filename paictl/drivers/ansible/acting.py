@@ -143,7 +143,11 @@ def _removal(scope: Scope, observed: Observed) -> Job:
     if _has(role, f"{ending}.yml"):
         roles, variables = frozenset({role}), _variables(observed)
         name = f"{address}: before it goes"
-        steps.insert(0, {"name": name, "ansible.builtin.include_role": {"name": role, "tasks_from": ending}})
+        steps = [
+            {"name": f"{address}: keep how it is", "paictl_keep": {"phase": "leave", "record": key}},
+            {"name": name, "ansible.builtin.include_role": {"name": role, "tasks_from": ending}},
+            *steps,
+        ]
     block = _block(address, steps, str(observed.spec.get("unit", "")), variables)
     return Job(str(address), observed.place or host_of(observed.spec), [block], roles)
 

@@ -123,6 +123,30 @@ def test_the_first_who_came_found_it_and_the_last_who_goes_puts_it_back(keeper: 
     keeper.root(f"rm {path}")
 
 
+@pytest.mark.promise(2)
+def test_what_paictl_changes_for_one_agent_is_no_drift_to_another_and_what_a_person_changed_is(keeper: Keeper) -> None:
+    other, path = Keeper(keeper.shared), f"/etc/{keeper.name}.common"
+    manages = {"files": [path]}
+    for one in (keeper, other):
+        one.begin(manages)
+        keeper.root(f"echo {one.name} >>{path}")
+        one.finish(manages)
+    assert keeper.drift() == {}
+    keeper.root(f"echo by hand >>{path}")
+    other.begin(manages)
+    keeper.root(f"echo once more >>{path}")
+    other.finish(manages)
+    assert (other.drift(), keeper.drift()) == ({}, {path: "changed by hand"})
+    keeper.begin(manages)
+    keeper.finish(manages)
+    assert not other.keep("leave", {}).get("failed")
+    keeper.root(f"echo without the other >{path}")
+    other.remove()
+    assert keeper.drift() == {}
+    keeper.remove()
+    assert keeper.root(f"ls {path} 2>/dev/null || true") == ""
+
+
 def test_what_is_no_longer_managed_goes_at_once_and_what_others_put_there_stays(keeper: Keeper) -> None:
     name = keeper.name
     both = {

@@ -1,7 +1,8 @@
 #!/usr/bin/python
 """The module ``paictl_keep``: what has to be kept around a role's tasks. Run by the driver's ``acting``, before and after them.
 
-``begin`` before the first change, ``finish`` after the last, ``adopt`` for what stands already, ``remove`` to put everything back;
+``begin`` before the first change, ``finish`` after the last, ``adopt`` for what stands already, ``leave`` and ``remove`` around
+what has to end before everything is put back;
 ``explain`` adds to a failure what the unit itself said.
 """
 
@@ -21,7 +22,11 @@ def main() -> None:
     """Answer one task."""
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "required": True, "choices": ["begin", "finish", "adopt", "remove", "explain"]},
+            "phase": {
+                "type": "str",
+                "required": True,
+                "choices": ["begin", "finish", "adopt", "leave", "remove", "explain"],
+            },
             "record": {"type": "str", "default": ""},
             "manages": {"type": "dict", "default": {}},
             "unit": {"type": "str", "default": ""},
@@ -36,8 +41,8 @@ def main() -> None:
         module.exit_json(changed=False)
     record = json.loads(base64.b64decode(asked["record"]))
     try:
-        if asked["phase"] == "remove":
-            keeping.remove(record)
+        if asked["phase"] in ("leave", "remove"):
+            getattr(keeping, asked["phase"])(record)
         else:
             getattr(keeping, asked["phase"])(record, asked["manages"])
     except KeyError as error:
