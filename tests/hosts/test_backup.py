@@ -21,7 +21,7 @@ from tests.hosts.lan import Lan, Refused
 from tests.hosts.playing import changed, play, put
 from tests.waiting import until
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
 
 _CODE = "/opt/paictl/runtime/tried"
 _DATA = "/var/lib/paictl/atlas/data"
@@ -227,7 +227,7 @@ def test_a_set_brings_the_memory_back_on_another_host(atlas: _Agent, lan: Lan, t
         _settle(other)
         assert changed(play(other, "backup", atlas.variables))
         other.exec(["sh", "-ec", f"systemctl stop paictl-atlas.target; rm -r {_DATA}/*/*"])
-        variables = {**atlas.variables, "backup_set": str(path), "backup_identity": str(atlas.identity)}
+        variables = {"backup_agent": "atlas", "backup_set": str(path), "backup_identity": str(atlas.identity)}
         assert changed(play(other, "backup", variables, tasks="restore"))
         assert other.exec(["systemctl", "is-active", "paictl-atlas-agent.service"]) == "active\n"
         ask = [

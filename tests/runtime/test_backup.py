@@ -19,6 +19,7 @@ import pytest
 from paictl.runtime.backup.restoring import restore
 from paictl.runtime.backup.sets import BackupError, Plan, make, newest
 from paictl.runtime.backup.snapshot import snapshot
+from paictl.runtime.gateway.database import connect
 
 _KEY = pyrage.x25519.Identity.generate()
 
@@ -72,6 +73,19 @@ def test_what_is_written_while_a_set_is_made_is_in_none_of_its_databases(plan: P
         "data/gateway/audit.jsonl.checkpoints",
         "data/gateway/audit.jsonl",
     ]
+
+
+def test_vectors_come_with_the_memories_that_they_are_of(plan: Plan) -> None:
+    path = plan.base / "data/gateway/vectors.db"
+    with closing(connect(path, vectors=True)) as gateway:
+        gateway.execute("CREATE VIRTUAL TABLE near USING vec0(embedding float[2])")
+        gateway.execute("INSERT INTO near (rowid, embedding) VALUES (7, '[0.6, 0.8]'), (8, '[1, 0]')")
+        made = make(plan, time.time())
+    path.unlink()
+    _restored(plan, made)
+    with closing(connect(path, vectors=True)) as gateway:
+        asked = "SELECT rowid FROM near WHERE embedding MATCH '[0.6, 0.7]' AND k = 1"
+        assert gateway.execute(asked).fetchall() == [(7,)]
 
 
 def test_a_set_opens_with_age_and_tar_alone(plan: Plan) -> None:
