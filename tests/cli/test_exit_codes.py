@@ -60,7 +60,7 @@ CASES: list[tuple[ExitCode, str, Callable[[World], None], tuple[str, ...]]] = [
     (ExitCode.REFUSED, "nobody to consent", _nothing, ("apply",)),
     (ExitCode.REFUSED, "a plan of another hash", _changed, ("apply", "--plan-hash", "0123456789abcdef")),
     (ExitCode.REFUSED, "a preflight that fails", _failing_first, ("apply", "-y")),
-    (ExitCode.REFUSED, "a driver that only renders", _nothing, ("plan", "--driver", "ansible")),
+    (ExitCode.USAGE, "a driver that is told no hosts", _nothing, ("plan", "--driver", "ansible")),
     (ExitCode.REFUSED, "no earlier release", _apply, ("rollback", "-y")),
     (ExitCode.REFUSED, "a manifest in the way of init", _nothing, ("init",)),
     (ExitCode.PARTLY, "a service that does not become healthy", _failing_midway, ("apply", "-y")),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paictl.drivers.ansible.hosts import Hosts
+from paictl.drivers.ansible.writing import Literals
 
 __all__ = ["GROUP", "configuration", "inventory"]
 
@@ -19,12 +20,6 @@ _OTHERS = "others"
 _PYTHON = "/usr/bin/python3"
 
 
-class _Literal(str):
-    """A text that is no template, whatever it looks like."""
-
-    __slots__ = ()
-
-
 def inventory(hosts: Hosts, names: Sequence[str]) -> str:
     """These hosts, as YAML; with their passwords, so it belongs into memory only.
 
@@ -34,7 +29,7 @@ def inventory(hosts: Hosts, names: Sequence[str]) -> str:
 
     # A dumper of its own: what is registered there is nobody else's.
     dumper: Any = type("_Dumper", (yaml.SafeDumper,), {})
-    dumper.add_representer(_Literal, _represented)
+    dumper.add_representer(Literals, _represented)
     others = [name for name in hosts.logins if name not in names]
     groups = {GROUP: names, **({_OTHERS: others} if others else {})}
     document = {group: {"hosts": {name: _variables(hosts, name) for name in of}} for group, of in groups.items()}
@@ -42,32 +37,33 @@ def inventory(hosts: Hosts, names: Sequence[str]) -> str:
     return text
 
 
-def _represented(dumper: Any, text: _Literal) -> Any:
-    return dumper.represent_scalar("!unsafe", str(text), style='"')
+def _represented(dumper: Any, literals: Literals) -> Any:
+    # At the mapping: tagged itself, a password of digits would become a number.
+    return dumper.represent_mapping("!unsafe", dict(literals))
 
 
-def _variables(hosts: Hosts, name: str) -> dict[str, Any]:
+def _variables(hosts: Hosts, name: str) -> Literals:
     login = hosts.logins[name]
     # Named, so that no host is first asked which Pythons it has.
-    found: dict[str, Any] = {"ansible_python_interpreter": _PYTHON}
+    found = Literals(ansible_python_interpreter=_PYTHON)
     if login.local:
         found["ansible_connection"] = "local"
     else:
         found |= {
-            "ansible_host": _Literal(login.address),
+            "ansible_host": login.address,
             "ansible_port": login.port,
-            "ansible_ssh_common_args": _Literal(shlex.join(hosts.ssh_options(name))),
+            "ansible_ssh_common_args": shlex.join(hosts.ssh_options(name)),
         }
         if login.user:
-            found["ansible_user"] = _Literal(login.user)
+            found["ansible_user"] = login.user
         password = hosts.passwords(name, "login")
         # Without a password ssh is told to try keys alone: that a play runs proves that one opens the host.
         found["hardening_key_login_proven"] = password is None
         if password is not None:
-            found["ansible_password"] = _Literal(password)
+            found["ansible_password"] = password
     password = hosts.passwords(name, "become")
     if password is not None:
-        found["ansible_become_password"] = _Literal(password)
+        found["ansible_become_password"] = password
     return found
 
 

@@ -196,10 +196,10 @@ def test_a_paictl_that_is_killed_takes_its_ansible_with_it_and_the_next_one_swee
     assert not list(private("plays").glob(f"{killed.pid}-*"))
 
 
-@pytest.fixture
-def awkward(shared: Shared) -> Iterator[str]:
+@pytest.fixture(params=["a{{ b }}\"'\\$(id) #: ü", "0815", "true"], ids=["signs", "digits", "truth"])
+def awkward(shared: Shared, request: pytest.FixtureRequest) -> Iterator[str]:
     """A password that templates, shells and YAML would each read as something else."""
-    password = "a{{ b }}\"'\\$(id) #: ü"
+    password: str = request.param
     shared.host.exec(["chpasswd"], f"{shared.host.user}:{password}\n")
     yield password
     shared.host.exec(["chpasswd"], f"{shared.host.user}:{shared.host.password}\n")
