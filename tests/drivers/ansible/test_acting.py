@@ -18,7 +18,7 @@ from tests.drivers.ansible.conftest import Reconciling
 from tests.drivers.ansible.stack import Shared, Stack, made_stack
 from tests.engine.graphs import lines, wanting
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from tests.drivers.ansible.keeping import Keeper
 from tests.drivers.ansible.stack import Shared
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
 
 _UNIT = """[Unit]
 Description=of a test
