@@ -23,7 +23,7 @@ from tests.hosts.playing import put
 from tests.hosts.roles import Variables, applied, logins
 from tests.waiting import until
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(600)]
 
 _CODE, _PORT, _ENDPOINT = "/opt/paictl/runtime/tried", 8790, "model-chat/http"
 _SOCKET = f"/run/paictl/atlas/{_ENDPOINT}.sock"

@@ -23,7 +23,7 @@ from tests.hosts.playing import put
 from tests.hosts.roles import applied, logins
 from tests.waiting import until
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(600)]
 
 _SAID = re.compile(r"vpn: public key (\S+=), (\d+) peers")
 _DOOR, _PORT = "10.87.0.1", 8700
