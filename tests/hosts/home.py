@@ -18,6 +18,7 @@ from tests.waiting import until
 __all__ = ["HostHome"]
 
 _END_SECONDS = 60
+_OF_AN_ACCOUNT = ("user", "group", "password", "password of group")
 
 
 @dataclass
@@ -95,6 +96,9 @@ class HostHome(Home):
     def state(self) -> State:
         return state(self.there)
 
-    def altered(self) -> list[str]:
-        """What of the host is not as it was found."""
-        return differences(self.found, self.state())
+    def altered(self, *, kept: bool = False) -> list[str]:
+        """What of the host is not as it was found; ``kept``: but for what belongs to data, its keys and the account that owns it."""
+        ours = (
+            ("file /etc/paictl", *(f"account {what} paictl-{self.agent}:" for what in _OF_AN_ACCOUNT)) if kept else ()
+        )
+        return [one for one in differences(self.found, self.state()) if not one.startswith(ours)]

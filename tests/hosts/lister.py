@@ -26,9 +26,23 @@ _ELSEWHERE = {
     "/var/lib/paictl",
 }
 _ELSEWHERE |= {f"/var/lib/{one}" for one in ("apt", "dpkg", "systemd", "logrotate", "ucf", "private", "python", "sudo")}
+# The accounts are told one by one.
+_ACCOUNTS = {"passwd": "user", "group": "group", "shadow": "password", "gshadow": "password of group"}
 _ITSELF = {"/etc/ld.so.cache", "/etc/.updated", "/var/.updated", "/etc/.pwd.lock", "/boot", "/root/.bash_history"}
 # Copies that useradd and others make of what they change.
-_COPIES = {f"/etc/{one}-" for one in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")}
+_COPIES = {f"/etc/{one}{end}" for one in _ACCOUNTS for end in ("", "-")} | {"/etc/subuid-", "/etc/subgid-"}
+# What comes and goes by itself, or was waited for by somebody once.
+_PASSING = (
+    "user@",
+    "user-runtime",
+    "session",
+    "systemd-tmpfiles",
+    "logrotate.service",
+    "apt-",
+    "man-db",
+    "network-",
+    "console-getty",
+)
 _SETTINGS = ("/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf", "/proc/sys/kernel", "/proc/sys/vm", "/proc/sys/fs")
 # Counters, and what exists once for the whole machine.
 _COUNTED = (
@@ -51,7 +65,7 @@ _COUNTED = (
 def _files() -> Iterator[tuple[str, object]]:
     for folder, folders, names in os.walk("/"):
         here = Path(folder)
-        folders[:] = [one for one in folders if _counts(here / one) and one != "__pycache__"]
+        folders[:] = [one for one in folders if _counts(here / one)]
         for path in (here / name for name in [*folders, *names]):
             if _counts(path):
                 with suppress(FileNotFoundError):
@@ -59,7 +73,8 @@ def _files() -> Iterator[tuple[str, object]]:
 
 
 def _counts(path: Path) -> bool:
-    return str(path) not in _ELSEWHERE | _ITSELF | _COPIES
+    # Ansible's own folder in a home, empty once its programs have run.
+    return str(path) not in _ELSEWHERE | _ITSELF | _COPIES and path.name not in {"__pycache__", ".ansible"}
 
 
 def _like(path: Path) -> object:
@@ -82,6 +97,13 @@ def _said(*command: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+def _accounts() -> Iterator[tuple[str, object]]:
+    for file, what in _ACCOUNTS.items():
+        for line in Path("/etc", file).read_text(encoding="utf-8").splitlines():
+            name, _, rest = line.partition(":")
+            yield f"{what} {name}", rest
+
+
 def _packages() -> dict[str, object]:
     told = (
         line.split() for line in _said("dpkg-query", "-W", "-f", "${binary:Package} ${Version} ${db:Status-Abbrev}\n")
@@ -94,12 +116,11 @@ def _units() -> dict[str, object]:
     found: dict[str, object] = {}
     for line in _said("systemctl", "list-unit-files", "--no-legend", "--plain"):
         name, enabled, *_ = line.split()
-        found[f"{name} at boot"] = enabled
+        if enabled != "transient":
+            found[f"{name} at boot"] = enabled
     for line in _said("systemctl", "list-units", "--no-legend", "--plain", "--type=service,timer,socket,target"):
         name, _, active, *_ = line.split()
-        if not name.startswith(
-            ("user@", "user-runtime", "session", "systemd-tmpfiles", "logrotate.service", "apt-", "man-db")
-        ):
+        if not name.startswith(_PASSING):
             found[f"{name} now"] = active
     return found
 
@@ -117,6 +138,7 @@ def _settings() -> Iterator[tuple[str, object]]:
 def _tell() -> None:
     told = {
         "file": dict(_files()),
+        "account": dict(_accounts()),
         "package": _packages(),
         "unit": _units(),
         "firewall": dict.fromkeys(_said("nft", "list", "ruleset"), "there"),

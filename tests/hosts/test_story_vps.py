@@ -1,0 +1,91 @@
+"""The rented server's example, as a person types it, on a host that its provider just handed over, with a password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hosts import host as one
+from tests.hosts.found import differences
+from tests.hosts.home import HostHome
+from tests.hosts.lan import Lan, Refused
+from tests.story.life import knows_the_sister
+from tests.waiting import until
+
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def home(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostHome]:
+    server = one.begin(lan, "vps", online=True)
+    home = HostHome(tmp_path_factory.mktemp("home"), agent="beacon", host=server)
+    home.copy("vps")
+    login = f"{{address: {server.address}, user: {server.user}, password: provider, become_password: provider}}"
+    home.edit("{address: 203.0.113.7, user: debian}", login)
+    home.edit("spec:\n", "spec:\n  secrets:\n    provider: {from: env, name: PROVIDER_PASSWORD}\n")
+    home.environment["PROVIDER_PASSWORD"] = server.password
+    home.run("bootstrap", "--yes", "--trust-host-keys")
+    home.found = home.state()
+    yield home
+    server.end()
+
+
+class TestTheServer:
+    def test_one_command_makes_the_agent_stand_and_it_answers_through_ssh_alone(self, home: HostHome) -> None:
+        told = home.run("apply", "--yes")
+        assert home.welcome in told.stdout
+        assert home.chat("Tell me in one sentence what you can do.").strip()
+        assert home.json("status")["ready"]
+        with pytest.raises(Refused):
+            home.there.lan.run(["nc", "-z", "-w", "1", home.there.address, "8750"])
+
+    @pytest.mark.promise(1, 2)
+    def test_the_second_apply_changes_nothing(self, home: HostHome) -> None:
+        before, running = home.state(), home.running()
+        assert home.steps() == []
+        assert "nothing" in home.run("apply", "--yes").stderr.lower()
+        assert home.running() == running
+        assert differences(before, home.state()) == []
+
+    @pytest.mark.promise(24)
+    def test_verify_finds_every_room_closed(self, home: HostHome) -> None:
+        checks = home.json("verify")
+        assert checks["passed"], [check for check in checks["checks"] if not check["passed"]]
+
+    def test_a_reboot_is_survived_with_what_was_told(self, home: HostHome) -> None:
+        home.chat("My sister's name is Ines.")
+        home.there.reboot()
+        until(lambda: bool(home.json("status")["ready"]), "everything is ready again", 120)
+        assert knows_the_sister(home)
+        assert home.steps() == []
+
+    @pytest.mark.promise(17)
+    def test_an_upgrade_of_the_model_server_is_rolled_back(self, home: HostHome) -> None:
+        before = home.running()
+        home.edit("      task: chat\n", "      task: chat\n      threads: 2\n")
+        assert home.steps() == ["service/model-chat"]
+        home.run("apply", "--yes")
+        after = home.running()
+        assert {name for name in after if after[name] != before[name]} == {"model-chat"}
+        home.run("rollback", "--yes")
+        assert knows_the_sister(home)
+        assert home.steps() == ["service/model-chat"]
+        home.edit("      threads: 2\n", "")
+        assert home.steps() == []
+
+    def test_a_package_that_was_removed_and_a_file_that_was_deleted_are_brought_back(self, home: HostHome) -> None:
+        home.there.exec(["dpkg", "--force-depends", "--remove", "unattended-upgrades"])
+        home.there.exec(["rm", "/etc/sysctl.d/60-paictl.conf"])
+        assert home.steps() == ["base/vps1", "hardening/vps1"]
+        home.run("apply", "--yes")
+        assert home.steps() == []
+        assert "ii" in home.there.exec(["dpkg", "-l", "unattended-upgrades"])
+
+    @pytest.mark.promise(12)
+    def test_destroy_leaves_the_host_as_it_was_found_but_for_data(self, home: HostHome) -> None:
+        home.run("destroy", "--yes")
+        assert home.kept()
+        assert home.altered(kept=True) == []
+        home.run("apply", "--yes")
+        assert knows_the_sister(home)
