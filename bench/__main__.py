@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.table import Lacking, Row, render
 
 # In the order of the design's table. Each has ``run() -> list[Row]``.
-MODULES = ("startup", "engine", "docker", "kubernetes", "recall", "door")
+MODULES = ("startup", "engine", "docker", "kubernetes", "ansible", "recall", "door")
 # Whose bar another lane holds, where what it takes stands anyway: a cluster with an agent on it takes minutes.
 _HELD_ELSEWHERE = {"kubernetes": "the kubernetes lane holds its bar, in tests/kubernetes/test_story_quickstart.py"}
 _KEPT = Path(__file__).parent.parent / "docs" / "performance.md"
