@@ -5,6 +5,7 @@ One file a resource, ``/var/lib/paictl/.records/AGENT.TARGET/KIND.NAME.json``. W
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -43,8 +44,10 @@ def write(record: Mapping[str, Any]) -> None:
 
 
 def erase(record: Mapping[str, Any]) -> None:
-    """Forget it."""
+    """Forget it, and its agent with the last one of it."""
     disk.remove(path(record))
+    with contextlib.suppress(OSError):  # there are others, or never was one
+        path(record).parent.rmdir()
 
 
 def every() -> Iterator[dict[str, Any]]:
