@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -20,23 +21,21 @@ from paictl.runtime.gateway.endpoints import TcpAddress
 from paictl.runtime.gateway.metrics import Metrics
 from paictl.runtime.gateway.policy import Tokens
 
-__all__ = ["Guard", "answers_to"]
+__all__ = ["Guard", "Names"]
 
 _OPEN = frozenset({"/healthz", "/healthz/agent", "/readyz"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Guard:
-    """An ASGI application around another; ``hosts`` says whether a Host header is one of ours (None: not asked)."""
+    """An ASGI application around another; ``names`` says whether a Host header is one of ours (None: not asked)."""
 
-    def __init__(
-        self, app: ASGIApp, door: str, tokens: Tokens, metrics: Metrics, hosts: Callable[[str], bool] | None
-    ) -> None:
+    def __init__(self, app: ASGIApp, door: str, tokens: Tokens, metrics: Metrics, names: Names | None) -> None:
         self._app = app
         self._door = door
         self._tokens = tokens
         self._metrics = metrics
-        self._hosts = hosts
+        self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,13 +62,13 @@ class Guard:
             self._metrics.request(self._door, _route(scope), status, time.perf_counter() - began)
 
     def _admit(self, request: Request) -> str:
-        if self._hosts is not None:
+        if self._names is not None:
             hosts = request.headers.getlist("host")
-            if len(hosts) != 1 or not self._hosts(hosts[0]):
+            if len(hosts) != 1 or not self._names.answers_to(hosts[0]):
                 raise ApiError(403, "host_not_allowed", "this gateway does not answer to that Host")
             for origin in request.headers.getlist("origin"):
                 parts = urlsplit(origin)
-                if parts.scheme not in {"http", "https"} or not self._hosts(parts.netloc):
+                if parts.scheme not in {"http", "https"} or not self._names.hears(parts.netloc, hosts[0]):
                     raise ApiError(403, "origin_not_allowed", "pages of that Origin may not call this gateway")
             if request.url.path in _OPEN:
                 return ""
@@ -80,29 +79,46 @@ class Guard:
         return principal
 
 
-def answers_to(address: TcpAddress, names: Collection[str] = ()) -> Callable[[str], bool]:
-    """The Host rule of a listener: loopback names, the address it is bound to, and its port; ``names`` that lead to it, on any.
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a listener: loopback's, the address that it is bound to, and ``declared`` ones that lead to it.
 
-    Bound to every interface, it can't know its names, so it takes any literal address on any port (a published port
-    differs): rebinding attacks need a name.
+    Bound to every interface, it can't know its addresses, so it takes any literal one. Rebinding attacks need a name.
     """
-    everywhere = address.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
-    def known(value: str) -> bool:
-        try:
-            parts = urlsplit(f"//{value}")
-            host, port = parts.hostname or "", parts.port or 80
-        except ValueError:
-            return False
-        if parts.username is not None or parts.path or parts.query or parts.fragment:
-            return False
-        if host in names:
+    address: TcpAddress
+    declared: Collection[str] = ()
+
+    def answers_to(self, host: str) -> bool:
+        """Whether a Host header is one of ours. Loopback's names are on any port: a forwarded or published one differs."""
+        name, port = _parts(host)
+        if name in self.declared or name in _LOOPBACK:
             return True
-        if everywhere:
-            return host in _LOOPBACK or _is_address(host)
-        return (host in _LOOPBACK or host == address.host) and port == address.port
+        return _is_address(name) if self._everywhere else (name, port) == (self.address.host, self.address.port)
 
-    return known
+    def hears(self, origin: str, host: str) -> bool:
+        """Whether a page of that origin may call: one of the very host that it calls, or of ours on our port.
+
+        What else listens on this machine is not us, and its pages may not.
+        """
+        name, port = _parts(origin)
+        if not self.answers_to(origin):
+            return False
+        return origin.lower() == host.lower() or name in self.declared or self._everywhere or port == self.address.port
+
+    @property
+    def _everywhere(self) -> bool:
+        return self.address.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+
+def _parts(value: str) -> tuple[str, int]:
+    """Name and port of ``NAME[:PORT]``; an empty name for what is anything else."""
+    try:
+        parts = urlsplit(f"//{value}")
+        name, port = parts.hostname or "", parts.port or 80
+    except ValueError:
+        return "", 0
+    return ("", 0) if parts.username is not None or parts.path or parts.query or parts.fragment else (name, port)
 
 
 def _is_address(host: str) -> bool:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from paictl.runtime.config import GatewayConfig
 from paictl.runtime.gateway import endpoints
 from paictl.runtime.gateway.door import AGENT, Door
-from paictl.runtime.gateway.guard import Guard, answers_to
+from paictl.runtime.gateway.guard import Guard, Names
 from paictl.runtime.gateway.inner import inner
 from paictl.runtime.gateway.outer import outer
 from paictl.runtime.gateway.policy import Tokens
@@ -47,13 +47,13 @@ async def serve(config: GatewayConfig) -> None:
     people = Tokens({config.owner: _token(config.token_file)})
     agent = Tokens({AGENT: _token(config.agent_token_file)})
     address = endpoints.parse(config.listen)
-    hosts = answers_to(address, config.names) if isinstance(address, endpoints.TcpAddress) else None
+    names = Names(address, config.names) if isinstance(address, endpoints.TcpAddress) else None
     sockets = [endpoints.listen(config.listen), endpoints.listen(config.inner)]
     door = Door.build(config)
     await door.open()
     grace = _SHARED_GRACE_SECONDS if config.state else _GRACE_SECONDS
     servers = [
-        _server(Guard(outer(door), "outer", people, door.metrics, hosts), grace),
+        _server(Guard(outer(door), "outer", people, door.metrics, names), grace),
         _server(Guard(inner(door), "inner", agent, door.metrics, None), grace),
     ]
     _stop_on_signals(servers, door)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from paictl.runtime.gateway.endpoints import TcpAddress
-from paictl.runtime.gateway.guard import answers_to
+from paictl.runtime.gateway.guard import Names
 from tests.runtime.gateway.conftest import StartGateway
 from tests.runtime.gateway.gatewayprocess import AGENT_TOKEN, OWNER_TOKEN, GatewayProcess
 from tests.runtime.gateway.upstream import eventually
@@ -72,8 +72,9 @@ def test_a_wrong_host_is_refused(gateway: GatewayProcess, path: str) -> None:
         f"[::1]:{gateway.port}": 200,
         "evil.example": 403,
         f"evil.example:{gateway.port}": 403,
-        "127.0.0.1": 403,
-        f"127.0.0.1:{gateway.port + 1}": 403,
+        # Where a port of another machine is forwarded to ours.
+        f"127.0.0.1:{gateway.port + 1}": 200,
+        f"192.0.2.7:{gateway.port}": 403,
         f"127.0.0.1.evil.example:{gateway.port}": 403,
         f"user@127.0.0.1:{gateway.port}": 403,
         "127.0.0.1:port": 403,
@@ -108,6 +109,18 @@ def test_a_page_of_another_origin_is_refused(gateway: GatewayProcess) -> None:
 
 
 @pytest.mark.promise(28)
+def test_behind_a_forwarded_port_only_its_own_pages_may_call(gateway: GatewayProcess) -> None:
+    forwarded = f"127.0.0.1:{gateway.port + 1}"
+    origins = {f"http://{forwarded}": 200, f"http://127.0.0.1:{gateway.port + 2}": 403, "http://evil.example": 403}
+    with gateway.person() as person:
+        answers = {
+            origin: person.get("/v1/models", headers={"Host": forwarded, "Origin": origin}).status_code
+            for origin in origins
+        }
+    assert answers == origins
+
+
+@pytest.mark.promise(28)
 def test_nothing_but_loopback_is_listened_on(gateway: GatewayProcess) -> None:
     assert gateway.process is not None
     listening = [c.laddr for c in psutil.Process(gateway.process.pid).net_connections("inet") if c.status == "LISTEN"]
@@ -116,7 +129,7 @@ def test_nothing_but_loopback_is_listened_on(gateway: GatewayProcess) -> None:
 
 
 def test_a_gateway_on_every_interface_takes_addresses_but_no_names() -> None:
-    known = answers_to(TcpAddress("0.0.0.0", 8700))
+    known = Names(TcpAddress("0.0.0.0", 8700)).answers_to
     assert known("192.0.2.7:18700")
     assert known("[2001:db8::1]:8700")
     assert known("localhost:8700")
@@ -125,7 +138,7 @@ def test_a_gateway_on_every_interface_takes_addresses_but_no_names() -> None:
 
 def test_a_name_that_leads_to_the_gateway_is_one_of_its_own_on_any_port() -> None:
     for address in (TcpAddress("0.0.0.0", 8700), TcpAddress("127.0.0.1", 8700)):
-        known = answers_to(address, ["atlas.example.org"])
+        known = Names(address, ["atlas.example.org"]).answers_to
         assert known("atlas.example.org")
         assert known("ATLAS.example.org:8443")
         assert not known("other.example.org")
