@@ -76,8 +76,6 @@ def _behind_the_door(route: Mapping[str, object]) -> dict[str, object]:
 
 def _rules(manifest: Manifest, routes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     spec, names = manifest.agent.spec, [*clusters.names(manifest), *vpn.own_names(manifest)]
-    # From another machine it is reached through ssh, whose end there has a port of its own.
-    names += ["127.0.0.1"] if manifest.target_spec.hosts else []
     state, (key, following) = stores.state_route(manifest), _IDENTITY
     if state:
         state |= {"listen": "endpoint://gateway/state"}

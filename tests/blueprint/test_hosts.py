@@ -57,12 +57,3 @@ def test_what_one_host_asks_of_another_is_a_link_to_the_port_that_the_manifest_s
     blueprint = _compiled(tmp_path, _PI, _DESK)
     assert blueprint.links == (Link("pi", "desk", "model-chat", "http"),)
     assert {host.name: host.link for host in blueprint.hosts} == {"pi": 8790, "desk": 9000}
-
-
-@pytest.mark.parametrize(("driver", "hosts", "names"), [("ansible", (_PI,), ["127.0.0.1"]), ("native", (), None)])
-def test_a_gateway_that_is_reached_through_ssh_answers_at_whatever_port_that_begins(
-    driver: str, hosts: tuple[str, ...], names: list[str] | None, tmp_path: Path
-) -> None:
-    content = _compiled(tmp_path, *hosts, driver=driver).service("gateway").config.content
-    assert isinstance(content, dict)
-    assert content.get("names") == names

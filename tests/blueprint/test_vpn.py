@@ -120,7 +120,7 @@ def test_on_hosts_no_service_is_the_vpn_and_its_key_is_one_of_the_agents(tmp_pat
     # It ends beside the gateway, which is called by that address then.
     content = blueprint.service("gateway").config.content
     assert isinstance(content, Mapping)
-    assert content["names"] == ["10.87.0.1", "127.0.0.1"]
+    assert content["names"] == ["10.87.0.1"]
     assert not blueprint.public[1].open
 
 
