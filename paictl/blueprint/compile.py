@@ -63,7 +63,7 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
         unconfined=manifest.target_spec.unconfined,
         start_on_boot=manifest.target_spec.start_on_boot,
         hosts=tuple(
-            Host(name, host.address, host.user or "", host.port, host.link)
+            Host(name, host.address, host.user or "", host.port, host.link, host.offline)
             for name, host in manifest.target_spec.hosts.items()
         ),
         system=host_system(manifest),

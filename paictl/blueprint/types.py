@@ -266,13 +266,17 @@ class RuntimePin:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine reached over ssh; ``user`` empty: whoever ssh's own configuration says. ``link``: where other hosts ask it."""
+    """A machine reached over ssh; ``user`` empty: whoever ssh's own configuration says. ``link``: where other hosts ask it.
+
+    ``offline``: it reaches nothing that packages and models come from.
+    """
 
     name: str
     address: str
     user: str = ""
     port: int = 22
     link: int = 8790
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

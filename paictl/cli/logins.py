@@ -93,6 +93,7 @@ def hosts_of(manifest: Manifest, passwords: Asked) -> Hosts:
         for name, host in spec.items()
     }
     logins = {name: _login(name, host) for name, host in (declared | gone).items()}
+    logins |= {name: replace(logins[name], offline=True) for name, host in spec.items() if host.offline}
     if not spec or (_HERE in standing and _HERE not in spec):
         logins[_HERE] = Login(_HERE, local=True)
     state = places.state_home() / manifest.agent.metadata.name / manifest.target / "hosts"

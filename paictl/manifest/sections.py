@@ -104,6 +104,10 @@ class Host(Strict):
         "asked for on a terminal.",
         examples=["pi-password"],
     )
+    offline: bool = Field(
+        default=False,
+        description="It reaches no mirror and no package index: whatever it needs is brought from where paictl runs.",
+    )
     runs: list[Name] = Field(
         default_factory=list,
         description="The models that it runs. Everything else runs on the first host without this.",

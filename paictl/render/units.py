@@ -169,7 +169,8 @@ def role_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, object
     """What a role is told on a host, and nothing that it would be told anyway."""
     match role:
         case "base":
-            return base_vars(blueprint.system)
+            offline = any(one.offline for one in blueprint.hosts if one.name == host)
+            return {**base_vars(blueprint.system), **({"base_offline": True} if offline else {})}
         case "hardening":
             door, _ = blueprint.public
             open_ports = [one.port for one in door.endpoints if one.open] if host_of(blueprint, door) == host else []

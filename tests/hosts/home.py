@@ -23,13 +23,12 @@ _OF_AN_ACCOUNT = ("user", "group", "password", "password of group")
 
 @dataclass
 class HostHome(Home):
-    """``host`` is where the agent lives. ``offline``: everything it needs is brought there from here.
+    """``host`` is where the agent lives.
 
     ``found`` is what the host was like when a key let its owner in, and nothing else had been done.
     """
 
     host: Host | None = None
-    offline: bool = False
     found: State = field(default_factory=dict)
 
     @property
@@ -41,10 +40,6 @@ class HostHome(Home):
     def welcome(self) -> str:
         """An address on this machine ends with the command that leads there."""
         return "paictl chat"
-
-    def run(self, verb: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        offline = ("--offline",) if self.offline and verb in {"apply", "rollback"} else ()
-        return super().run(verb, *offline, *arguments, code=code)
 
     @contextmanager
     def gateway(self) -> Iterator[str]:
@@ -90,7 +85,7 @@ class HostHome(Home):
         """Everything of the agent's that its host still has."""
         places = f"/etc/paictl /opt/paictl /run/paictl /var/lib/paictl/{self.agent} /etc/systemd/system/paictl* /etc/tmpfiles.d/paictl*"
         files = self.there.exec(["sh", "-c", f"find {places} ! -type d 2>/dev/null || true"]).split()
-        processes = self.there.exec(["sh", "-c", "pgrep -a -f /opt/paictl || true"]).splitlines()
+        processes = self.there.exec(["sh", "-c", "pgrep -a -f '[/]opt/paictl' || true"]).splitlines()
         return [*files, *processes]
 
     def state(self) -> State:

@@ -92,7 +92,9 @@ def test_an_agent_comes_up_on_a_host_that_reaches_nobody(project: Project) -> No
     with shell_of(host) as shell:
         wheels = uploads.bring_wheels(shell, ignore, offline=False, address="runtime/x")
         files = models(project)
-        uploads.bring_models(shell, "/var/lib/paictl/atlas", files, ignore, offline=True, address="weights/x")
+        uploads.bring_models(
+            shell, "/var/lib/paictl/atlas", files, uploads.Supply(there=True, here=True), ignore, "weights/x"
+        )
     project.play("-e", f"runtime_wheels={wheels}", book=project.only_the_runtime())
     assert project.ready()
     assert project.ask("Tell me in one sentence what you can do.").strip()
@@ -108,6 +110,6 @@ def test_what_is_there_is_not_brought_again(project: Project) -> None:
     with shell_of(project.host) as shell:
         for file in models(project):
             folder = "/var/lib/paictl/atlas"
-            uploads.bring_models(shell, folder, [file], sent.append, offline=True, address="weights/x")
+            uploads.bring_models(shell, folder, [file], uploads.Supply(there=True, here=True), sent.append, "weights/x")
     assert sent == []
     assert project.play(book=project.only_the_runtime()).counts["changed"] == 0

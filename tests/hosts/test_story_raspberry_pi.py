@@ -19,12 +19,11 @@ pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def home(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostHome]:
     pi = one.begin(lan, "raspberrypi")
-    home = HostHome(tmp_path_factory.mktemp("home"), agent="hearth", host=pi, offline=True)
+    home = HostHome(tmp_path_factory.mktemp("home"), agent="hearth", host=pi)
     home.copy("raspberry-pi")
-    home.edit("{address: raspberrypi.local, user: pi}", f"{{address: {pi.address}, user: {pi.user}}}")
+    home.edit("{address: raspberrypi.local, user: pi}", f"{{address: {pi.address}, user: {pi.user}, offline: true}}")
     # What Debian would have to bring for it is not there.
     home.edit("profile: raspberry-pi-5\n", "profile: raspberry-pi-5\n      system: {zram: 0}\n")
-    home.run("models", "pull")
     # As Raspberry Pi OS has it for its first user.
     pi.exec(["sh", "-ec", f"echo '{pi.user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/010_{pi.user}-nopasswd"])
     _bootstrap(home)

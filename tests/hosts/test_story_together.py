@@ -26,20 +26,19 @@ class _Together:
 
 
 def _login(host: Host, name: str) -> str:
-    return f"address: {host.address}, user: {host.user}, password: {name}, become_password: {name}"
+    return f"address: {host.address}, user: {host.user}, password: {name}, become_password: {name}, offline: true"
 
 
 @pytest.fixture(scope="module")
 def together(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Together]:
     pi, desk = one.begin(lan, "together-pi"), one.begin(lan, "together-desk")
     passwords = {"PI_PASSWORD": pi.password, "DESK_PASSWORD": desk.password}
-    home = HostHome(tmp_path_factory.mktemp("home"), environment=passwords, agent="hearth", host=pi, offline=True)
+    home = HostHome(tmp_path_factory.mktemp("home"), environment=passwords, agent="hearth", host=pi)
     home.copy("raspberry-pi")
     both = f"pi5: {{{_login(pi, 'pi')}}}\n        desk: {{{_login(desk, 'desk')}, runs: [chat]}}"
     home.edit("pi5: {address: raspberrypi.local, user: pi}", both)
     home.edit("profile: raspberry-pi-5\n", "profile: raspberry-pi-5\n      system: {zram: 0}\n")
     home.edit("  memory:\n", f"{_SECRETS}\n  memory:\n")
-    home.run("models", "pull")
     home.run("bootstrap", "--yes", "--trust-host-keys")
     home.run("apply", "--yes")
     yield _Together(home, pi, desk)

@@ -32,7 +32,7 @@ _HEALTHY = Health("healthy")
 
 @dataclass
 class AnsibleDriver:
-    """The hosts of one target. ``offline``: whatever they need is brought from here, and nothing is fetched there."""
+    """The hosts of one target. ``offline``: whatever they need is brought from here, from what is here already."""
 
     hosts: Hosts
     offline: bool = False
@@ -65,8 +65,9 @@ class AnsibleDriver:
             self._guards.check(host)
         more: Mapping[str, object] = {}
         if step.resource is not None and step.action != "delete":
-            shell = Shell(self.hosts, host_of(step.resource.spec))
-            more = uploads.before(shell, step.resource, emit, offline=self.offline)
+            host = host_of(step.resource.spec)
+            supply = uploads.Supply(there=self.hosts.logins[host].offline or self.offline, here=self.offline)
+            more = uploads.before(Shell(self.hosts, host), step.resource, supply, emit)
         scope = Scope(str(source.spec["agent"]), step.address.target)
         self._acting.act(scope, step, Given(secrets, emit, more))
 

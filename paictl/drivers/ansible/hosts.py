@@ -40,7 +40,8 @@ def nobody(_host: str, _use: Literal["login", "become", "asked"]) -> str | None:
 class Login:
     """One host. ``host_key`` is kind and key as in known_hosts, pinned: ``ssh-ed25519 AAAA…``; empty while nobody has.
 
-    ``user`` is empty for what ssh itself thinks right. ``local``: it is this machine, and no ssh is needed.
+    ``user`` is empty for what ssh itself thinks right. ``local``: it is this machine, and no ssh is needed. ``offline``: it
+    reaches no mirror and no package index.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Login:
     port: int = 22
     host_key: str = ""
     local: bool = False
+    offline: bool = False
 
 
 @dataclass(frozen=True)

