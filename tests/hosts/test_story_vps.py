@@ -44,7 +44,7 @@ class TestTheServer:
     def test_the_second_apply_changes_nothing(self, home: HostHome) -> None:
         before, running = home.state(), home.running()
         assert home.steps() == []
-        assert "nothing" in home.run("apply", "--yes").stderr.lower()
+        assert "nothing" in home.run("apply", "--yes").stdout
         assert home.running() == running
         assert differences(before, home.state()) == []
 
@@ -76,7 +76,7 @@ class TestTheServer:
 
     def test_a_package_that_was_removed_and_a_file_that_was_deleted_are_brought_back(self, home: HostHome) -> None:
         home.there.exec(["dpkg", "--force-depends", "--remove", "unattended-upgrades"])
-        home.there.exec(["rm", "/etc/sysctl.d/60-paictl.conf"])
+        home.there.exec(["rm", "/etc/sysctl.d/99-zz-paictl.conf"])
         assert home.steps() == ["base/vps1", "hardening/vps1"]
         home.run("apply", "--yes")
         assert home.steps() == []
