@@ -141,7 +141,7 @@ def _tell() -> None:
         "account": dict(_accounts()),
         "package": _packages(),
         "unit": _units(),
-        "firewall": dict.fromkeys(_said("nft", "list", "ruleset"), "there"),
+        "firewall": dict.fromkeys(_said("nft", "--stateless", "--terse", "list", "ruleset"), "there"),
         "setting": dict(_settings()),
         "sshd": dict.fromkeys(_said("sshd", "-T"), "said"),
     }

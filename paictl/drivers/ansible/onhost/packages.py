@@ -30,7 +30,7 @@ def remove(names: Sequence[str], do: Callable[..., str]) -> None:
         do([*_APT, "purge", "--", *sorted(going)], seconds=_SECONDS)
     before = found.installed_before()
     if names and before is not None:
-        orphans = sorted(_orphans() - before)
+        orphans = sorted(_orphans() & _needs_of(names) - before)
         if orphans and _taken_along(orphans) <= set(orphans):
             do([*_APT, "purge", "--", *orphans], seconds=_SECONDS)
 
@@ -45,9 +45,17 @@ def _taken_along(names: Iterable[str]) -> set[str]:
 
 
 def _orphans() -> set[str]:
-    """What was installed for something else that is gone."""
-    code, text = services.tell([*_APT, "--simulate", "autoremove"])
+    """What was installed for something else that is gone; that another package suggests it is no need."""
+    code, text = services.tell([*_APT, "-oAPT::AutoRemove::SuggestsImportant=false", "--simulate", "autoremove"])
     return _removed(text) if code == 0 else set()
+
+
+def _needs_of(names: Sequence[str]) -> set[str]:
+    """Everything that came along for them at most, whatever it is needed for by now."""
+    weak = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+    told = [f"--no-{one}" for one in weak]
+    _, text = services.tell(["apt-cache", *told, "--recurse", "depends", "--", *names])
+    return {line.partition(":")[0] for line in text.splitlines() if line[:1].strip() and not line.startswith("<")}
 
 
 def _removed(text: str) -> set[str]:
