@@ -2,7 +2,7 @@
 
 ``python -m tests.lanes person`` is ``make test``; ``all`` adds the heavy lanes, those on a Docker engine, the one on a Kubernetes
 cluster and the one on hosts over ssh, and runs the others only when they have not passed at this very commit; ``kubernetes`` and
-``hosts`` are those alone.
+``hosts`` are those alone, the latter with the roles that are tried one by one.
 With ``CI=true`` a lane that can't run is a failure.
 """
 
@@ -115,7 +115,9 @@ PERSON = (
 )
 KUBERNETES = (Lane("kubernetes", _pytest("kubernetes", "-n", "2", "--dist", "loadfile"), _lacks_cluster, _clusters),)
 # A file at a time: what stands on its host is made once.
-HOSTS = (Lane("hosts", _pytest("hosts", "-n", "2", "--dist", "loadfile"), _lacks_hosts, remains.watched),)
+HOSTS = (Lane("hosts", _pytest("hosts and not roles", "-n", "2", "--dist", "loadfile"), _lacks_hosts, remains.watched),)
+# What is used by hand, or part of what the stories do: for whoever changes a role, beside the lane above.
+ROLES = (Lane("roles", _pytest("roles", "-n", "2", "--dist", "loadfile"), _lacks_hosts, remains.watched),)
 HEAVY = (
     Lane("heavy", _pytest("heavy and not docker and not kubernetes and not hosts", "-n", "2"), _lacks_sandbox),
     # A file at a time: what stands for one is made once.
@@ -193,5 +195,5 @@ def _stream(command: tuple[str, ...]) -> tuple[int, str]:
 
 if __name__ == "__main__":
     which = sys.argv[1:]
-    single = {"kubernetes": KUBERNETES, "hosts": HOSTS}
+    single = {"kubernetes": KUBERNETES, "hosts": (*HOSTS, *ROLES)}
     sys.exit(everything() if which == ["all"] else run(single[which[0]]) if {*which} & {*single} else person())

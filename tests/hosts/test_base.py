@@ -13,7 +13,7 @@ from tests.hosts.host import Host
 from tests.hosts.lan import Lan
 from tests.hosts.play import Played, Roles
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.roles, pytest.mark.slow]
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGL3R0TqKq1rJxJ9cSkHGoJmVqU7ZV0h2s4xLrEo2b1P alice@laptop"
 _VARIABLES = {

@@ -19,7 +19,7 @@ from tests.hosts.host import Host
 from tests.hosts.lan import Lan, Refused
 from tests.hosts.playing import changed, play
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.hosts, pytest.mark.roles, pytest.mark.slow, pytest.mark.timeout(900)]
 
 _UNIT = "paictl-atlas-compose.service"
 _COMPOSE = """

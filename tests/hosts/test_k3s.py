@@ -16,7 +16,7 @@ from tests.hosts.host import Host
 from tests.hosts.lan import Lan, Refused
 from tests.hosts.playing import changed, play
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.hosts, pytest.mark.roles, pytest.mark.slow, pytest.mark.timeout(900)]
 
 _PROGRAM = """#!/usr/bin/python3
 import os, pathlib, socket, sys, time
