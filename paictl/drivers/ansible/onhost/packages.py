@@ -17,6 +17,8 @@ _SECONDS = 600
 
 def remove(names: Sequence[str], do: Callable[..., str]) -> None:
     """Purge those of them that are installed, with what came along only for them."""
+    # Asked while they are known: what no mirror has is forgotten with its end.
+    came = _needs_of(names) if names else set()
     standing = [name for name, state in services.packages(names).items() if state is not None]
     going: set[str] = set()
     # Those that need each other go together; one that something else needs by now stays.
@@ -30,7 +32,7 @@ def remove(names: Sequence[str], do: Callable[..., str]) -> None:
         do([*_APT, "purge", "--", *sorted(going)], seconds=_SECONDS)
     before = found.installed_before()
     if names and before is not None:
-        orphans = sorted(_orphans() & _needs_of(names) - before)
+        orphans = sorted(_orphans() & came - before)
         if orphans and _taken_along(orphans) <= set(orphans):
             do([*_APT, "purge", "--", *orphans], seconds=_SECONDS)
 
