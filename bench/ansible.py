@@ -22,7 +22,7 @@ from tests.hosts.host import Host
 from tests.hosts.lan import Lan, leased
 from tests.story.home import PAICTL
 
-__all__ = ["run"]
+__all__ = ["idle_plan", "only_facts", "run"]
 
 _RUNS = 5
 _MANY = 10
@@ -47,7 +47,7 @@ def _hosts(lan: Lan, name: str, count: int) -> list[Host]:
 
 def _applied(hosts: Sequence[Host], folder: Path) -> HostHome:
     """The example, on the first of them; the others are made fit to be lived on."""
-    home = HostHome(folder, agent="hearth", host=hosts[0], offline=True)
+    home = HostHome(folder, agent="hearth", host=hosts[0])
     home.copy("raspberry-pi")
     home.edit("profile: raspberry-pi-5\n", "profile: raspberry-pi-5\n      system: {zram: 0}\n")
     # One password for all is what people have at home; here each has its own.
@@ -55,14 +55,13 @@ def _applied(hosts: Sequence[Host], folder: Path) -> HostHome:
     home.edit("spec:\n", f"spec:\n  secrets:\n{secrets}")
     home.edit(f"        pi5: {_DECLARED}\n", "".join(map(_declared, hosts)))
     home.environment |= {_variable(host): host.password for host in hosts}
-    home.run("models", "pull")
     home.run("bootstrap", "--trust-host-keys")
     home.run("apply", "--yes")
     return home
 
 
 def _declared(host: Host) -> str:
-    login = f"address: {host.address}, user: {host.user}, password: {host.name}, become_password: {host.name}"
+    login = f"address: {host.address}, user: {host.user}, password: {host.name}, become_password: {host.name}, offline: true"
     return f"        {host.name}: {{{login}}}\n"
 
 
@@ -71,7 +70,7 @@ def _variable(host: Host) -> str:
 
 
 def _rows(alone: HostHome, together: HostHome) -> list[Row]:
-    plan, facts, many = in_turns(_plan(alone), _facts(alone), _plan(together), runs=_RUNS)
+    plan, facts, many = in_turns(idle_plan(alone), only_facts(alone, alone.there.name), idle_plan(together), runs=_RUNS)
     what = "no-op plan, ansible"
     return [
         Row(f"{what}, one host, wall, of an empty `ansible-playbook` with facts", plan.wall / facts.wall, "", 1.3),
@@ -85,15 +84,16 @@ def _rows(alone: HostHome, together: HostHome) -> list[Row]:
     ]
 
 
-def _plan(home: HostHome) -> Command:
+def idle_plan(home: HostHome) -> Command:
+    """The plan of an agent that stands as it should."""
     return Command((PAICTL, "plan", "--detailed-exitcode"), home.manifest.parent, home.surroundings())
 
 
-def _facts(home: HostHome) -> Command:
-    """A playbook without a task, over a connection that is kept from run to run, as paictl's is."""
+def only_facts(home: HostHome, name: str) -> Command:
+    """A playbook without a task, over a connection that is kept from run to run, as paictl's is; ``name``: the host's in the manifest."""
     host, folder = home.there, home.folder / "facts"
     folder.mkdir()
-    (key,) = (home.folder / "state").rglob(f"{host.name}.ed25519")
+    (key,) = (home.folder / "state").rglob(f"{name}.ed25519")
     (folder / "known_hosts").write_text(f"{host.address} {host.host_key}\n", encoding="ascii")
     (folder / "ansible.cfg").write_text("[ssh_connection]\npipelining = True\n", encoding="ascii")
     login = {
