@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,24 +37,19 @@ def test_what_goes_in_comes_out_byte_by_byte_and_the_exit_code_is_the_commands(s
 def test_no_process_here_or_there_shows_the_password(shared: Shared, shell: Shell) -> None:
     look = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' ' '"
     process = shell.start(["sh", "-c", f"{look}; cat"])
-    here = b"".join(path.read_bytes() for path in _seen("cmdline", "environ"))
+    here = b"".join(_seen("cmdline", "environ"))
     there, _ = process.communicate(b"the end")
     assert b"the end" in there
     for seen in (here, there):
         assert shared.host.password.encode() not in seen
 
 
-def _seen(*names: str) -> list[Path]:
-    found = [Path(f"/proc/{process.name}/{name}") for process in Path("/proc").glob("[0-9]*") for name in names]
-    return [path for path in found if _readable(path)]
-
-
-def _readable(path: Path) -> bool:
-    try:
-        path.read_bytes()
-    except OSError:
-        return False
-    return True
+def _seen(*names: str) -> Iterator[bytes]:
+    for process in Path("/proc").glob("[0-9]*"):
+        for name in names:
+            # It may end meanwhile.
+            with suppress(OSError):
+                yield (process / name).read_bytes()
 
 
 def test_a_password_opens_the_host_and_sudo_where_there_is_no_key(shared: Shared, tmp_path: Path) -> None:
