@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.ansible import idle_plan, only_facts
-from bench.process import in_turns
 from tests.hosts import host as one
 from tests.hosts.bootstrapping import typing
 from tests.hosts.home import HostHome
@@ -56,12 +54,6 @@ class TestTheRaspberryPi(Life):
         until(lambda: bool(home.json("status")["ready"]), "everything is ready again", 120)
         assert home.steps() == []
         assert "bello" in home.chat("What is my dog's name?").lower()
-
-
-def test_a_plan_that_finds_nothing_to_do_costs_little_more_than_ansible_without_a_task(home: HostHome) -> None:
-    assert home.steps() == []
-    plan, facts = in_turns(idle_plan(home), only_facts(home, "pi5"), runs=3)
-    assert plan.wall <= 1.3 * facts.wall
 
 
 def test_what_somebody_changed_by_hand_is_found_and_mended(home: HostHome) -> None:
