@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 
 import jinja2
 
@@ -15,8 +16,12 @@ __all__ = ["environment", "quoted"]
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 
 
+@cache
 def environment() -> jinja2.Environment:
-    """A strict environment: an undefined name is an error, and blocks leave no blank lines behind."""
+    """A strict environment: an undefined name is an error, and blocks leave no blank lines behind.
+
+    One for all, since it keeps what it compiled: a unit's template is rendered for every service.
+    """
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(asset("templates")),
         undefined=jinja2.StrictUndefined,

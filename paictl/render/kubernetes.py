@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from paictl.blueprint import vpn_image
 from paictl.blueprint.types import Blueprint
@@ -14,9 +12,6 @@ from paictl.render.arrows import Outside, destinations
 from paictl.render.containers import ROOT, UID, ModelFolder, digest, image_files, listing, model_folders, models_of
 from paictl.render.environment import environment
 from paictl.render.workloads import MEBIBYTE, quantity, runtime_image, service_map, weights_map, workload
-
-if TYPE_CHECKING:
-    import jinja2
 
 __all__ = ["documents", "files", "namespace_of"]
 
@@ -97,14 +92,8 @@ def namespace_of(agent: str, namespace: str) -> str:
     return _text("namespace.yaml", {"blueprint": {"agent": agent}, "namespace": namespace, "keep": _KEEP})
 
 
-@cache
-def _templates() -> jinja2.Environment:
-    """Once a process: reading and compiling them costs more than all else here."""
-    return environment()
-
-
 def _text(template: str, context: Mapping[str, object]) -> str:
-    return _templates().get_template(f"kubernetes/{template}.j2").render(context)
+    return environment().get_template(f"kubernetes/{template}.j2").render(context)
 
 
 def _rendered(context: Mapping[str, object]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 import sysconfig
 import tempfile
@@ -16,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,13 @@ def _room() -> Iterator[Path]:
     try:
         yield room
     finally:
+        _remove(room)
+
+
+def _remove(room: Path) -> None:
+    """Also when something that is about to end puts a last file there meanwhile."""
+    given_up = time.monotonic() + _END_SECONDS
+    while room.exists() and time.monotonic() < given_up:
         shutil.rmtree(room, ignore_errors=True)
 
 
@@ -198,8 +205,23 @@ def _playbook(room: Path, heard: _Heard, *, check: bool, diff: bool) -> int:
     begin = [sys.executable, "-IS", str(_HERE / "begin_play.py"), str(room / "pid"), str(os.getpid())]
     config.command = [*begin, _program(), *config.command[1:]]
     runner = Runner(config, event_handler=heard)
+    _end_at_once()
     runner.run()
     return int(runner.rc)
+
+
+@cache
+def _end_at_once() -> None:
+    """Have no run wait a tenth of a second at its end: pexpect does, for what the runner knows to have ended by then."""
+    import pexpect
+
+    class Program(pexpect.spawn):  # type: ignore[misc]
+        def _spawnpty(self, args: list[bytes], **kwargs: Any) -> Any:
+            made = super()._spawnpty(args, **kwargs)
+            made.delayafterclose = 0
+            return made
+
+    pexpect.spawn = Program
 
 
 def _program() -> str:
@@ -215,14 +237,18 @@ def _program() -> str:
 
 def _end(room: Path) -> None:
     """Have Ansible and its workers end, when they have not: we are leaving before them."""
-    with suppress(FileNotFoundError, ValueError, ProcessLookupError, ChildProcessError):
-        pid = int((room / "pid").read_text(encoding="ascii"))
-        os.kill(pid, signal.SIGTERM)
-        given_up = time.monotonic() + _END_SECONDS
-        while os.waitpid(pid, os.WNOHANG) == (0, 0):
-            if time.monotonic() > given_up:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+    import psutil
+
+    with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        ansible = psutil.Process(int((room / "pid").read_text(encoding="ascii")))
+        # ssh keeps the connection for the next run, and knows of no room.
+        theirs = [ansible, *(one for one in ansible.children(recursive=True) if one.name() != "ssh")]
+        ansible.terminate()
+        _, still = psutil.wait_procs(theirs, timeout=_END_SECONDS)
+        for one in still:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(still, timeout=_END_SECONDS)
 
 
 class _Heard:

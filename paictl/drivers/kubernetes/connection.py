@@ -32,9 +32,12 @@ _Headers = tuple[tuple[str, str], ...]
 
 _ANSWER_SECONDS = 60.0
 _KEPT_CONNECTIONS = 8
-# An API server that restarts is away for seconds; one that was never there is told at once.
+# An API server that restarts is away for seconds; one that was never there is told at once. What took a connection and cut
+# it may be a server that has much to do, or a tunnel that leads nowhere.
 _PATIENCE_SECONDS = 30.0
+_PATIENCE_WITH_STRANGERS_SECONDS = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3.0
+_CUT = (ConnectionResetError, BrokenPipeError, http.client.HTTPException)
 _PASSING = frozenset({429, 502, 503, 504})
 # Not passing although it is a 500: what server-side apply says of a field that its kind does not have.
 _OF_THE_DOCUMENT = ("failed to create typed patch object", "field not declared in schema")
@@ -182,7 +185,8 @@ class Connection:
                     raise _after(no, asked, time.monotonic() - begun) from no
                 time.sleep(wait)
             except _Away as away:
-                if not self._met or time.monotonic() - begun + pause > _PATIENCE_SECONDS:
+                patience = _PATIENCE_SECONDS if self._met else _PATIENCE_WITH_STRANGERS_SECONDS
+                if not (self._met or away.cut) or time.monotonic() - begun + pause > patience:
                     raise away.told from away
                 time.sleep(pause)
             except Unreachable:
@@ -197,7 +201,7 @@ class Connection:
                 answer = self._exchange(kept, request, headers)
                 content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise _Away(self._lost(error)) from error
+            raise _Away(self._lost(error), cut=isinstance(error, _CUT)) from error
         self._met = True
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise troubles.declined(answer.status, content, what, dict(answer.headers))
@@ -247,11 +251,12 @@ class Connection:
 
 
 class _Away(Exception):
-    """No answer came; ``told`` is what a person is told of it when it stays so."""
+    """No answer came; ``told`` is what a person is told of it when it stays so. ``cut``: something was there at first."""
 
-    def __init__(self, told: PaictlError) -> None:
+    def __init__(self, told: PaictlError, *, cut: bool) -> None:
         super().__init__(str(told))
         self.told = told
+        self.cut = cut
 
 
 class _Kept(http.client.HTTPConnection):
