@@ -1,4 +1,4 @@
-"""One look at all hosts of a target: one run of Ansible, one task of our own module. Called by the driver; changes nothing."""
+"""One look at all hosts of a target: one run of Ansible, one task of our own. Called by the driver; changes nothing."""
 
 from __future__ import annotations
 

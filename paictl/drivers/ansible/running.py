@@ -168,8 +168,9 @@ def _write(room: Path, asked: _Asked, names: Sequence[str]) -> None:
             _put(path, content if isinstance(content, bytes) else content.encode())
     paths = {
         "roles_path": [project / "roles", asset("roles")],
+        "action_plugins": [_HERE / "action"],
         "library": [_HERE / "library"],
-        "module_utils": [_HERE / "library" / "module_utils", _HERE / "onhost"],
+        "module_utils": [_HERE / "onhost"],
     }
     _put(project / "ansible.cfg", configuration(len(names), scratch, paths).encode())
     # JSON is YAML: what stands in the plays' texts is quoted once and well.

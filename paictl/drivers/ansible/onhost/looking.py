@@ -1,6 +1,6 @@
 """One look at a host: every record against what is there now, what stands at our places without one, and what the machine is like.
 
-Called by the module ``paictl_look``; changes nothing.
+Called by the action ``paictl_look``; changes nothing.
 """
 
 from __future__ import annotations
