@@ -160,14 +160,18 @@ class Session:
         """The resources that have to stand, compiled from the files as they are now."""
         from paictl.blueprint.unavailable import refuse_unavailable
         from paictl.cli.resolution import lock_digest
-        from paictl.engine.intent import Desired
+        from paictl.engine.intent import Declared, Desired
 
         if self.call.flags.lock_timeout and "-" not in self.call.flags.files:
             self.manifest = load_manifest(self.call)  # the wait for the lock may have been long
         refuse_unavailable(self.manifest, self.driver_name)
         resolution = self.resolve(emit, download=download, secrets=True, images=True)
         lock = lock_digest(resolution.after, self.scope.target)
-        return Desired.of(self.driver, resolution.blueprint, manifest=self.manifest.digest, lock=lock)
+        spec = self.manifest.agent.spec
+        schedules = {name: workflow.schedule for name, workflow in spec.workflows.items() if workflow.schedule}
+        declared = Declared(schedules, spec.permissions.digest())
+        manifest = self.manifest.digest
+        return Desired.of(self.driver, resolution.blueprint, manifest=manifest, lock=lock, declared=declared)
 
     def keep_lock(self) -> None:
         """Write ``agent.lock``, when something new was resolved."""
@@ -209,9 +213,8 @@ class Session:
         if self.driver_name == "fake":
             return consent, None
         spec = self.manifest.agent.spec
-        schedules = {name: workflow.schedule for name, workflow in spec.workflows.items() if workflow.schedule}
         lasting = frozenset(name for name, space in spec.memory.spaces.items() if space.retain == "forever")
-        guard = Guard(spec.continuity, self.reach, schedules, spec.permissions.digest(), lasting, emit)
+        guard = Guard(spec.continuity, self.reach, lasting, emit)
 
         def agreed(plan: Plan) -> bool:
             agrees = consent(plan)

@@ -6,12 +6,13 @@ again. What did not hold before can't be lost by the change; it is told as a war
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from paictl.clock import Clock, SystemClock
 from paictl.engine.door import DoorError, Inspection, ask, inspect, wait_ready
 from paictl.engine.driver import Reach
+from paictl.engine.intent import Declared, Desired
 from paictl.errors import PaictlError
 from paictl.events import Emit, Event, ignore
 from paictl.manifest.models import Continuity
@@ -41,14 +42,12 @@ class _Before:
 class Guard:
     """The checks of one manifest against one agent.
 
-    ``reach`` finds the gateway each time (its token may be new after a change); ``schedules`` and ``permissions`` (a digest)
-    are those declared, and ``lasting`` the spaces whose memories never expire.
+    ``reach`` finds the gateway each time (its token may be new after a change), ``lasting`` are the spaces whose memories never
+    expire.
     """
 
-    declared: Continuity
+    continuity: Continuity
     reach: Callable[[], Reach]
-    schedules: Mapping[str, str]
-    permissions: str
     lasting: frozenset[str]
     emit: Emit = ignore
     clock: Clock = field(default_factory=SystemClock)
@@ -62,32 +61,37 @@ class Guard:
         except PaictlError:
             self._before = None
 
-    def check(self) -> None:
-        """Wait until the agent is ready and hold it against what was; raises ``ContinuityLost`` naming all that is gone."""
+    def check(self, desired: Desired) -> None:
+        """Wait until the agent is ready and hold it against what was, and against what was declared of what stands now.
+
+        Raises ``ContinuityLost`` naming all that is gone. The manifest may say otherwise meanwhile: a rollback goes back to what
+        was declared then.
+        """
         reach = self.reach()
         wait_ready(reach, timeout=_READY_SECONDS)
-        lost = [*self._lost_state(self._greeted(reach)), *self._lost_facts(reach)]
+        now = self._greeted(reach, desired.declared)
+        lost = [*self._lost_state(now, desired.declared), *self._lost_facts(reach)]
         if lost:
             raise ContinuityLost(
                 f"the change would have lost: {'; '.join(lost)}",
                 help="The previous release is being restored; look at the change again, or take the check out of `continuity`.",
             )
 
-    def _greeted(self, reach: Reach) -> Inspection:
+    def _greeted(self, reach: Reach, declared: Declared) -> Inspection:
         """The agent as it is, once it has told the declared schedules, or had the time for it."""
         deadline = self.clock.monotonic() + _HELLO_SECONDS
         now = inspect(reach)
-        while dict(now.schedules) != dict(self.schedules) and self.clock.monotonic() < deadline:
+        while dict(now.schedules) != dict(declared.schedules) and self.clock.monotonic() < deadline:
             self.clock.sleep(_POLL_SECONDS)
             now = inspect(reach)
         return now
 
-    def _lost_state(self, now: Inspection) -> Iterator[str]:
-        checks = self.declared.checks
+    def _lost_state(self, now: Inspection, declared: Declared) -> Iterator[str]:
+        checks = self.continuity.checks
         before = self._before.state if self._before else None
-        if "schedules" in checks and dict(now.schedules) != dict(self.schedules):
-            yield f"schedules (declared {dict(self.schedules)}, live {dict(now.schedules)})"
-        if "permissions" in checks and now.permissions != self.permissions:
+        if "schedules" in checks and dict(now.schedules) != dict(declared.schedules):
+            yield f"schedules (declared {dict(declared.schedules)}, live {dict(now.schedules)})"
+        if "permissions" in checks and now.permissions != declared.permissions:
             yield "permissions (the gateway does not enforce those declared)"
         if before is None:
             return
@@ -99,7 +103,7 @@ class Guard:
                     yield f"memory ({space} had {before.records[space]} records, has {now.records.get(space, 0)})"
 
     def _held_facts(self, reach: Reach) -> Iterator[str]:
-        for fact in self.declared.facts:
+        for fact in self.continuity.facts:
             if fact.expect.casefold() in self._answer(reach, fact.ask).casefold():
                 yield fact.ask
             else:
@@ -107,7 +111,7 @@ class Guard:
 
     def _lost_facts(self, reach: Reach) -> Iterator[str]:
         before = self._before.facts if self._before else frozenset()
-        for fact in self.declared.facts:
+        for fact in self.continuity.facts:
             if fact.ask not in before:
                 continue
             answer = self._answer(reach, fact.ask)

@@ -9,7 +9,7 @@ from paictl.blueprint.types import Blueprint
 from paictl.engine.driver import Driver
 from paictl.engine.model import Resource
 
-__all__ = ["NOTHING_ALLOWED", "Desired", "Options"]
+__all__ = ["NOTHING_ALLOWED", "Declared", "Desired", "Options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,17 @@ NOTHING_ALLOWED = Options()
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """What the running agent says of itself, as it was declared: workflow -> schedule, and the digest of its permissions."""
+
+    schedules: Mapping[str, str] = field(default_factory=dict)
+    permissions: str = ""
+
+
+_NOTHING_DECLARED = Declared()
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """The resources that must stand, with what they were made from: digests of manifest and lock, and the runtime's pin.
 
@@ -41,15 +52,19 @@ class Desired:
     manifest: str = ""
     lock: str = ""
     runtime: Mapping[str, str] = field(default_factory=dict)
+    declared: Declared = field(default_factory=Declared)
     blueprint: Blueprint | None = None
 
     @classmethod
-    def of(cls, driver: Driver, blueprint: Blueprint, *, manifest: str, lock: str) -> Desired:
-        """What the driver renders of a blueprint; ``manifest`` and ``lock`` are digests, kept in the release."""
+    def of(
+        cls, driver: Driver, blueprint: Blueprint, *, manifest: str, lock: str, declared: Declared = _NOTHING_DECLARED
+    ) -> Desired:
+        """What the driver renders of a blueprint; ``manifest`` and ``lock`` are digests. All but it is kept in the release."""
         return cls(
             resources=tuple(driver.render(blueprint)),
             manifest=manifest,
             lock=lock,
             runtime={"version": blueprint.runtime.version, "digest": blueprint.runtime.digest},
+            declared=declared,
             blueprint=blueprint,
         )

@@ -99,6 +99,7 @@ class Ledger:
             manifest=desired.manifest,
             lock=desired.lock,
             runtime=desired.runtime,
+            declared=desired.declared,
         )
         releases.write(release, self._on_point)
         return release.number

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from paictl.engine.intent import Declared
 from paictl.engine.model import Address, Health, Plan, Resource, Step
 from paictl.errors import PaictlError
 
@@ -56,6 +57,7 @@ class Release:
     manifest: str = ""
     lock: str = ""
     runtime: Mapping[str, str] = field(default_factory=dict)
+    declared: Declared = field(default_factory=Declared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from paictl.engine import causes, ownership, review, undo
 from paictl.engine.executor import execute
@@ -19,8 +20,8 @@ from paictl.errors import PaictlError
 
 __all__ = ["Errand", "Gate", "reconcile"]
 
-Gate = Callable[[], None]
-"""Runs after everything is healthy (the continuity checks); raises ``PaictlError`` to have the change undone."""
+Gate = Callable[[Desired], None]
+"""Runs after everything is healthy (the continuity checks), told what stands; raises ``PaictlError`` to have the change undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def reconcile(setting: Setting, errand: Errand) -> Applied:
 
         outcome = execute(found.plan, setting.crew(ledger))
         try:
-            _prove(found.plan, outcome, errand.gate)
+            _prove(found.plan, outcome, partial(errand.gate, desired) if errand.gate else None)
         except PaictlError as failure:
             if undo.is_owed(outcome, failure, errand.options):
                 undo.undo(setting, ledger, errand.options, failure)
@@ -65,7 +66,7 @@ def reconcile(setting: Setting, errand: Errand) -> Applied:
         return Applied(found.plan, release, outcome)
 
 
-def _prove(done: Plan, outcome: Outcome, gate: Gate | None) -> None:
+def _prove(done: Plan, outcome: Outcome, gate: Callable[[], None] | None) -> None:
     """Raise when a step was not done, or when what was done does not pass the gate."""
     if not outcome.complete:
         raise verdict(outcome)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from paictl.engine.codec import resource_from_json, resource_to_json
 from paictl.engine.durable import write_durably
 from paictl.engine.formats import Damaged, decode, encode
+from paictl.engine.intent import Declared
 from paictl.engine.outcome import Release
 from paictl.engine.points import OnPoint
 from paictl.errors import Refused
@@ -48,6 +50,7 @@ class Releases:
                 manifest=content["manifest"],
                 lock=content["lock"],
                 runtime=content["runtime"],
+                declared=Declared(**content["declared"]),
             )
         except (Damaged, KeyError, TypeError):
             return None
@@ -78,6 +81,7 @@ class Releases:
             "manifest": release.manifest,
             "lock": release.lock,
             "runtime": dict(release.runtime),
+            "declared": asdict(release.declared),
             "resources": [resource_to_json(resource) for resource in release.resources],
         }
         write_durably(self._path(release.number), encode(content), on_point)

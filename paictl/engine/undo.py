@@ -19,7 +19,7 @@ __all__ = ["desired_by", "is_owed", "undo"]
 
 def desired_by(release: Release) -> Desired:
     """What a release asks for."""
-    return Desired(tuple(release.resources), release.manifest, release.lock, release.runtime)
+    return Desired(tuple(release.resources), release.manifest, release.lock, release.runtime, release.declared)
 
 
 def is_owed(outcome: Outcome, failure: PaictlError, options: Options) -> bool:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from paictl.engine.intent import Options
+from paictl.engine.intent import Declared, Desired, Options
 from paictl.errors import PaictlError, PartlyApplied, Refused
 from tests.engine.graphs import Bench, lines, small_graph, wanting
 
@@ -82,7 +82,7 @@ def test_a_change_that_breaks_continuity_is_undone(bench: Bench) -> None:
     bench.reconciler().apply(wanting(OLD))
     asked: list[object] = []
 
-    def gate() -> None:
+    def gate(_: Desired) -> None:
         asked.append(bench.standing()["service/agent"][0])
         raise PaictlError("it no longer knows who Dana is", help="Look at its memory.")
 
@@ -94,9 +94,21 @@ def test_a_change_that_breaks_continuity_is_undone(bench: Bench) -> None:
     assert bench.reconciler().plan(wanting(OLD)).empty
 
 
+@pytest.mark.promise(17, 19)
+def test_what_a_rollback_brings_back_is_held_to_what_was_declared_of_it(bench: Bench) -> None:
+    before, after = Declared({"tidy": "0 1 * * *"}, "old"), Declared({"tidy": "0 2 * * *"}, "new")
+    bench.reconciler().apply(lambda: Desired(OLD, declared=before))
+    bench.reconciler().apply(lambda: Desired(NEW, declared=after))
+    asked: list[Declared] = []
+    bench.reconciler().rollback(gate=lambda desired: asked.append(desired.declared))
+    assert asked == [before]
+    bench.reconciler().rollback(gate=lambda desired: asked.append(desired.declared))
+    assert asked == [before, after]
+
+
 @pytest.mark.promise(17)
 def test_a_first_apply_that_is_not_proven_says_that_there_is_nothing_to_go_back_to(bench: Bench) -> None:
-    def gate() -> None:
+    def gate(_: Desired) -> None:
         raise PaictlError("it does not answer")
 
     with pytest.raises(

@@ -49,6 +49,22 @@ def test_the_agent_is_reached_where_it_was_applied_and_not_where_the_manifest_sa
     home.run("apply", "--yes")
 
 
+@pytest.mark.promise(17, 19)
+def test_a_rollback_takes_back_the_port_a_schedule_and_permissions(home: Home) -> None:
+    other = free_port()
+    changed = {f"port: {home.port}": f"port: {other}", 'schedule: "0 22 * * *"': 'schedule: "0 21 * * *"'}
+    changed["  workflows:"] = "  permissions: {budget: {calls: 999/day}}\n  workflows:"
+    for before, after in changed.items():
+        home.edit(before, after)
+    home.run("apply", "--yes")
+    home.run("rollback", "--yes")
+    assert home.json("open")["url"] == f"http://127.0.0.1:{home.port}"
+    assert knows_the_sister(home)
+    for before, after in changed.items():
+        home.edit(after, before)
+    assert home.steps() == []
+
+
 def test_a_plan_says_that_its_port_is_taken(home: Home) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
