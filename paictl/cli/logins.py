@@ -5,6 +5,7 @@ Called by ``session`` and by the verbs that may meet a host for the first time. 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Collection, Iterable, Mapping
@@ -105,7 +106,8 @@ def ask_before(hosts: Hosts) -> None:
     unknown = [
         login.name
         for login in hosts.logins.values()
-        if login.user != "root" and not login.local and login.host_key and hosts.passwords(login.name, "become") is None
+        if (os.geteuid() if login.local else login.host_key and login.user != "root")
+        and hosts.passwords(login.name, "become") is None
     ]
     with ThreadPoolExecutor(max_workers=len(unknown) or 1) as pool:
         answers = zip(unknown, pool.map(partial(_wants, hosts), unknown), strict=True)
@@ -117,7 +119,8 @@ def ask_before(hosts: Hosts) -> None:
 def _wants(hosts: Hosts, name: str) -> bool:
     """Whether sudo of a host wants a password. A host that is not reached is told of by whoever needs it."""
     with suppress(OSError, subprocess.TimeoutExpired):
-        argv = [*hosts.ssh(name), "LC_ALL=C sudo -n true"]
+        way = ["sh", "-c"] if hosts.logins[name].local else hosts.ssh(name)
+        argv = [*way, "LC_ALL=C sudo -n true"]
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
         )

@@ -10,9 +10,10 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.cli.conftest import PAICTL, World
 
@@ -43,9 +44,9 @@ class Terminal:
         self._seen = self.shown.index(text, before) + len(text)
         return self.shown[before : self._seen]
 
-    def end(self) -> int:
+    def end(self, seconds: float = _SECONDS) -> int:
         """Read to the end; returns the exit code."""
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + seconds
         while self._read(deadline):
             pass
         return self.process.wait(_SECONDS)
@@ -67,11 +68,17 @@ class Terminal:
         return bool(data)
 
 
-@contextmanager
 def on_terminal(
     world: World, *args: str, columns: int = 80, env: Mapping[str, str] | None = None
-) -> Iterator[Terminal]:
+) -> AbstractContextManager[Terminal]:
     """Run ``paictl`` on a terminal of that width; whatever happens, it is gone at the end."""
+    environment = world.environment(TERM="xterm-256color", **(env or {}))
+    return opened([str(PAICTL), *args], world.folder, environment, columns=columns)
+
+
+@contextmanager
+def opened(command: Sequence[str], folder: Path, environment: Mapping[str, str], *, columns: int) -> Iterator[Terminal]:
+    """The same for any command."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
 
@@ -80,12 +87,12 @@ def on_terminal(
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     process = subprocess.Popen(
-        [PAICTL, *args],
+        command,
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        cwd=world.folder,
-        env=world.environment(TERM="xterm-256color", **(env or {})),
+        cwd=folder,
+        env=environment,
         start_new_session=True,
         preexec_fn=own_terminal,  # noqa: PLW1509 - one ioctl, before any thread exists in the child
     )

@@ -55,6 +55,10 @@ class Host:
         """Run a program of the host as its root, whatever its network and logins are like, and return what it said."""
         return self.lan.run([*self._inside(), *argv], given)
 
+    def inside(self, argv: Sequence[str]) -> list[str]:
+        """What runs a program of the host as its root, for whoever wants to start it."""
+        return [*self.lan.enter(), *self._inside(), *argv]
+
     def ssh(self, command: str, seconds: float = 30) -> str:
         """Log in with the password, as the default user, and return what the command said."""
         known = self.directory / "known_hosts"

@@ -93,8 +93,11 @@ def configuration(forks: int, scratch: Path, paths: Mapping[str, Sequence[Path]]
         "[privilege_escalation]",
         "become_method = sudo",
         "",
-        "[ssh_connection]",
+        # Over ssh as on this machine itself: what a task sends is sent, and never a terminal's to swallow.
+        "[connection]",
         "pipelining = True",
+        "",
+        "[ssh_connection]",
         # All of it is in each host's own arguments, which plain ssh has as well.
         "ssh_args =",
         "retries = 0",
