@@ -197,9 +197,9 @@ def _agree(login: Login, key: str, before: LockedHost | None, terminal: Terminal
     if rules.trust and before is None:
         terminal.note(f"{said}; pinned.")
     elif not terminal.can_ask:
-        advice = f"{_COMPARE} Then run `paictl lock` on a terminal" + (
-            ", or say --trust-host-keys." if not before else "."
-        )
+        again = f" --repin {login.name}" if before else ""
+        otherwise = "" if before else ", or say --trust-host-keys"
+        advice = f"{_COMPARE} Then run `paictl lock{again}` on a terminal{otherwise}."
         raise Refused(f"{said}, and nobody is there to compare it", help=advice)
     elif not terminal.ask(f"{said}.\n{_COMPARE}\nIs it that one?"):
         raise Refused(f"you said no to the host key of {login.name}; nothing was changed")

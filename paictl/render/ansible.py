@@ -29,7 +29,8 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
     def rendered(template: str, **more: object) -> str:
         return environment().get_template(f"ansible/{template}.j2").render(context | more)
 
-    found = {name: rendered(name) for name in ("ansible.cfg", "inventory.yaml", "playbook.yaml", "README.md")}
+    plays = ("playbook.yaml", *(("restore.yaml",) if "backup" in hosts_by_role else ()))
+    found = {name: rendered(name) for name in ("ansible.cfg", "inventory.yaml", *plays, "README.md")}
     found[".gitignore"] = "secrets/\n"
     for name in names:
         told = {role: role_vars(blueprint, role, name) for role, hosts in hosts_by_role.items() if name in hosts}

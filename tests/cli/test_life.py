@@ -153,6 +153,15 @@ def test_render_writes_files_and_never_over_others(world: World) -> None:
     assert world.run("render", "--driver", "docker", "-o", "out", "--force").returncode == 0
 
 
+def test_a_quiet_render_says_nothing_of_the_files_that_it_wrote(world: World) -> None:
+    done = world.run("render", "--driver", "docker", "--quiet", "--out", "out")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (world.folder / "out" / "compose.yaml").exists()
+    # What a program asked for is the result, and printed files are.
+    assert json.loads(world.run("render", "--driver", "docker", "-q", "--output", "json", "-o", "out").stdout)["files"]
+    assert "compose.yaml" in world.run("render", "--driver", "docker", "-q").stdout
+
+
 def test_secrets_check_tells_where_and_never_what(world: World) -> None:
     secrets = "  secrets:\n    zotero: {from: env, name: ZOTERO_KEY}\n    gone: {from: file, file: nowhere.txt}\n"
     world.manifest.write_text(world.manifest.read_text() + secrets)

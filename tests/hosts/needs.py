@@ -1,6 +1,7 @@
 """Whether hosts can be had on this machine, and what would change that.
 
-Used by the fixtures, by hand and by the lane.
+Used by the fixtures, by hand and by the lane. How many at once is not looked at here: eleven want more of
+``fs.inotify.max_user_instances`` than its usual 128, as the benchmark of hosts has them.
 """
 
 from __future__ import annotations

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from pathlib import Path
 
+import pyrage
 import pytest
 
 from tests.hosts import host as one
 from tests.hosts.found import differences
 from tests.hosts.home import HostHome
 from tests.hosts.lan import Lan, Refused
+from tests.hosts.project import Project
 from tests.story.life import knows_the_sister
 from tests.waiting import until
 
@@ -89,3 +93,51 @@ class TestTheServer:
         assert home.altered(kept=True) == []
         home.run("apply", "--yes")
         assert knows_the_sister(home)
+
+
+# What a host that is applied to for the first time has of an agent: other secrets, and nothing that it could know.
+_LOSE = """
+systemctl stop paictl-beacon.target
+rm -r /var/lib/paictl/beacon/data/*/*
+for secret in /etc/paictl/beacon/secrets/*; do head -c 32 /dev/urandom | base64 -w 0 >"$secret"; done
+systemctl start paictl-beacon.target
+"""
+
+
+class TestItsBackup:
+    @pytest.mark.promise(20)
+    def test_a_set_that_its_timer_made_brings_back_what_it_knew_to_a_host_that_knows_nothing(
+        self, home: HostHome, tmp_path: Path
+    ) -> None:
+        key = pyrage.x25519.Identity.generate()
+        (tmp_path / "age.key").write_text(f"{key}\n", encoding="ascii")
+        place = f'{{to: "file:///srv/backup", encrypt: {{age: ["{key.to_public()}"]}}}}'
+        home.edit("spec:\n", f"spec:\n  backup: {place}\n")
+        assert home.steps() == ["backup/vps1"]
+        home.run("apply", "--yes")
+        made = _made(home)
+        assert b"Ines" in pyrage.decrypt(made, [key])
+        assert b"Ines" not in made
+        (tmp_path / "set").write_bytes(made)
+
+        home.there.exec(["sh", "-ec", _LOSE])
+        until(lambda: bool(home.json("status")["ready"]), "the agent stands, and knows nothing", 60)
+        assert not knows_the_sister(home)
+        home.run("render", "-o", str(tmp_path / "rendered"))
+        (login,) = (home.folder / "state").rglob("vps1.ed25519")
+        given = ("-e", f"backup_set={tmp_path / 'set'}", "-e", f"backup_identity={tmp_path / 'age.key'}")
+        Project(tmp_path / "rendered", home.there, "beacon").play(
+            "--private-key", str(login), *given, book="restore.yaml"
+        )
+        home.run("apply", "--yes")
+        assert knows_the_sister(home)
+        assert home.steps() == []
+
+
+def _made(home: HostHome) -> bytes:
+    """The set that the timer's unit makes, which is as closed a room as the agent's own."""
+    unit = "paictl-beacon-backup.service"
+    assert home.there.exec(["systemctl", "is-active", unit.replace("service", "timer")]) == "active\n"
+    home.there.exec(["systemctl", "start", unit])
+    home.there.exec(["systemd-analyze", "security", "--threshold=10", "--no-pager", unit])
+    return base64.b64decode(home.there.exec(["sh", "-c", "base64 /srv/backup/beacon/paictl-beacon-*.tar.age"]))

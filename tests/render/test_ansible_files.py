@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from paictl.blueprint.periodic import Backup
 from paictl.blueprint.types import Blueprint
 from paictl.render import ansible
 from paictl.render.units import build, role_digest, role_vars
@@ -70,9 +71,9 @@ def verified(texts: Mapping[str, str], folder: Path) -> str:
     ).stderr
 
 
-def syntax_checked(folder: Path) -> subprocess.CompletedProcess[str]:
+def syntax_checked(folder: Path, book: str = "playbook.yaml") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(BIN / "ansible-playbook"), "--syntax-check", "playbook.yaml"],
+        [str(BIN / "ansible-playbook"), "--syntax-check", book],
         cwd=folder,
         env=os.environ | {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": str(folder / "tmp")},
         check=False,
@@ -85,6 +86,16 @@ def syntax_checked(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_ansible_accepts_the_playbook_with_its_roles_and_inventory(blueprint: Blueprint, tmp_path: Path) -> None:
     done = syntax_checked(written(ansible.files(blueprint), tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_backup_comes_with_the_play_that_brings_it_back(tmp_path: Path) -> None:
+    files = ansible.files(replace(QUICKSTART, backup=Backup("/srv/backup/atlas", 86400, 14, ("age1x",))))
+    done = syntax_checked(written(files, tmp_path), "restore.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ansible-playbook restore.yaml" in files["README.md"]
+    without = ansible.files(QUICKSTART)
+    assert "restore.yaml" not in without
+    assert "restore.yaml" not in without["README.md"]
 
 
 def test_the_syntax_check_is_one_that_refuses(tmp_path: Path) -> None:

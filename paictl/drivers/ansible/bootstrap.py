@@ -44,6 +44,8 @@ class Opened:
 
 def opened(hosts: Hosts, name: str) -> Opened:
     """Log in with a key and become root; raises ``Unreachable``, or ``Refused`` by sudo. Changes nothing."""
+    # A connection that stands says nothing about keys: the one that let it in may be lost since.
+    hosts.renew(name)
     asks = Shell(hosts, name).run(["sh", "-c", _ASKS])
     return Opened(hosts.own_key(name).is_file(), asks.code == 0)
 

@@ -99,16 +99,21 @@ class Hosts:
 
     def close(self) -> None:
         """End the connections that are kept open for whoever comes next."""
-        for login in self.logins.values():
-            if not login.local and self._socket(login, private("ssh")).is_socket():
-                argv = self.ssh(login.name)
-                with suppress(OSError, subprocess.TimeoutExpired):
-                    subprocess.run(
-                        [argv[0], "-Oexit", *argv[1:]],
-                        capture_output=True,
-                        check=False,
-                        timeout=_CONNECT_SECONDS,
-                    )
+        for name in self.logins:
+            self._tell(name, "exit")
+
+    def renew(self, name: str) -> None:
+        """Have whoever comes next log in, also where a connection stands; who uses that one goes on with it."""
+        self._tell(name, "stop")
+
+    def _tell(self, name: str, word: str) -> None:
+        login = self.logins[name]
+        if not login.local and self._socket(login, private("ssh")).is_socket():
+            argv = self.ssh(name)
+            with suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(
+                    [argv[0], f"-O{word}", *argv[1:]], capture_output=True, check=False, timeout=_CONNECT_SECONDS
+                )
 
     def _socket(self, login: Login, folder: Path) -> Path:
         """Where a shared connection is found: another one for another pin, user, way of logging in or target."""

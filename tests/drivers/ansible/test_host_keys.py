@@ -88,7 +88,8 @@ class TestFromTheFirstContact:
         assert fingerprint(new) in told
         assert fingerprint(old) in told
         home.run("apply", "--yes", "--trust-host-keys", code=4)
-        home.run("lock", "--repin", "vps1", "--trust-host-keys", code=4)
+        told = home.run("lock", "--repin", "vps1", "--trust-host-keys", code=4).stderr
+        assert "Then run `paictl lock --repin vps1` on a terminal." in told
         assert pinned(home) == [old]
         with typing(home, "lock", "--repin", "vps1") as terminal:
             assert f"and not {fingerprint(old)} as before" in terminal.see("Is it that one? [y/N]")
