@@ -79,4 +79,6 @@ def test_its_rooms_are_closed_there_too(machine: Host) -> None:
 
 def test_it_moves_out_again(machine: Host) -> None:
     typed(machine, "destroy", "--yes")
-    assert machine.exec(["sh", "-c", "find /etc/systemd/system -name 'paictl*'; pgrep -f '[/]opt/paictl' || true"]) == ""
+    assert (
+        machine.exec(["sh", "-c", "find /etc/systemd/system -name 'paictl*'; pgrep -f '[/]opt/paictl' || true"]) == ""
+    )

@@ -1,4 +1,4 @@
-"""The rented server's example, as a person types it, on a host that its provider just handed over, with a password."""
+"""The rented server's example, with the VPN that it names, on a host that its provider just handed over, with a password."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.hosts import host as one
 from tests.hosts.found import differences
 from tests.hosts.home import HostHome
 from tests.hosts.lan import Lan, Refused
+from tests.hosts.phone import connected
 from tests.hosts.project import Project
 from tests.story.life import knows_the_sister
 from tests.waiting import until
@@ -27,6 +28,7 @@ def home(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostHom
     home.copy("vps")
     login = f"{{address: {server.address}, user: {server.user}, password: provider, become_password: provider}}"
     home.edit("{address: 203.0.113.7, user: debian}", login)
+    home.edit('# vpn: {kind: wireguard, endpoint: "203.0.113.7', f'vpn: {{kind: wireguard, endpoint: "{server.address}')
     home.edit("spec:\n", "spec:\n  secrets:\n    provider: {from: env, name: PROVIDER_PASSWORD}\n")
     home.environment["PROVIDER_PASSWORD"] = server.password
     home.run("bootstrap", "--yes", "--trust-host-keys")
@@ -85,6 +87,18 @@ class TestTheServer:
         home.run("apply", "--yes")
         assert home.steps() == []
         assert "ii" in home.there.exec(["dpkg", "-l", "unattended-upgrades"])
+
+    def test_a_phone_with_what_was_printed_for_it_meets_the_gateway_and_nothing_else(self, home: HostHome) -> None:
+        there = home.there.address
+        added = home.json("vpn", "add", "phone")
+        home.edit(f'"{there}:51820"', f'"{there}:51820", peers: {{{added["manifest"]}}}')
+        assert home.steps() == ["vpn/vps1"]
+        home.run("apply", "--yes")
+        assert home.steps() == []
+        with connected(home.there, added["configuration"]) as phone:
+            until(lambda: '"ok"' in phone.reads(f"{added['url']}/healthz"), "the gateway through the tunnel")
+            assert not phone.connects("10.87.0.1", 22)
+            assert not phone.reads(f"http://{there}:8750/healthz")
 
     @pytest.mark.promise(12)
     def test_destroy_leaves_the_host_as_it_was_found_but_for_data(self, home: HostHome) -> None:
