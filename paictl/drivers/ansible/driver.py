@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paictl.blueprint.types import Blueprint, Wiring
-from paictl.drivers.ansible import ledger, locking, logs, observing, preflight, previewing, reaching, room, uploads
+from paictl.drivers.ansible import ledger, locking, logs, observing, preflight, reaching, room, uploads
 from paictl.drivers.ansible.acting import Acting, Given
 from paictl.drivers.ansible.health import probe
 from paictl.drivers.ansible.hosts import Hosts
@@ -72,6 +72,9 @@ class AnsibleDriver:
         self._acting.act(scope, step, Given(secrets, emit, more))
 
     def preview(self, steps: Sequence[Step], emit: Emit) -> Mapping[Address, Preview]:
+        # Only whoever looks ahead pays for it.
+        from paictl.drivers.ansible import previewing
+
         def variables(resource: Resource) -> Mapping[str, object]:
             return uploads.foretold(resource, self._supply(host_of(resource.spec)))
 

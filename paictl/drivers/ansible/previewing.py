@@ -24,6 +24,9 @@ Variables = Callable[[Resource], Mapping[str, object]]
 """What a resource's role is told besides what its specification says."""
 
 _MAKING = frozenset({"create", "update", "replace"})
+# Ansible makes a directory for each task that could bring a file, before it knows that it won't: not in anybody's home, but where
+# it is gone without a trace.
+_PASSING = {"ansible_remote_tmp": "/dev/shm"}  # noqa: S108 - the directory in it has a random name, and is its maker's alone
 
 
 def preview(hosts: Hosts, steps: Sequence[Step], variables: Variables, emit: Emit) -> dict[Address, Preview]:
@@ -35,7 +38,8 @@ def preview(hosts: Hosts, steps: Sequence[Step], variables: Variables, emit: Emi
         jobs = [job for _, job in batch]
         names, files = loaded(jobs)
         roles = sorted({role for job in jobs for role in job.roles})
-        came = run(hosts, [play("Look ahead", roles)], only=names, files=files, check=True, diff=True, emit=emit)
+        plays = [{**play("Look ahead", roles), "vars": _PASSING}]
+        came = run(hosts, plays, only=names, files=files, check=True, diff=True, emit=emit)
         for resource, job in batch:
             before = [str(one) for one in resource.depends_on if one in making]
             found[resource.address] = _told(job, came[job.host], before)
