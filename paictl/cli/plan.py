@@ -19,9 +19,10 @@ __all__ = ["verb"]
 @option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the plan, for `paictl apply --plan FILE`.")
 @option("--detailed-exitcode", is_flag=True, help="Exit 3 when there is something to do.")
 @option("--allow-destroy", is_flag=True, help="Plan even when most of what stands would go.")
+@option("--diff", is_flag=True, help="Look on the hosts at what each step would change there, line by line.")
 @take_over
 @delete_data("Plan to delete the data at this address, too.")
-def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -> int:
+def verb(call: Call, out: str | None, detailed_exitcode: bool, diff: bool, **allowed: Any) -> int:
     """Show what apply would do: each step with its cause, what changes in it, downloads, downtime, data destroyed."""
     from paictl.cli.plan_view import plan_document, plan_lines
     from paictl.cli.session import open_session, watched
@@ -32,9 +33,15 @@ def verb(call: Call, out: str | None, detailed_exitcode: bool, **allowed: Any) -
     options = Options(**allowed)
     with watched(call) as emit:
         desired = partial(session.desired, emit, download=out is not None)
-        plan, refusals = session.reconciler(emit).foresee(desired, options)
-    document = plan_document(plan, session.manifest.warnings, refusals)
-    call.terminal.result(document, lambda: plan_lines(plan, call.terminal))
+        reconciler = session.reconciler(emit)
+        plan, refusals = reconciler.foresee(desired, options)
+        previews = reconciler.preview(plan) if diff else None
+    document = plan_document(plan, session.manifest.warnings, refusals, previews)
+    call.terminal.result(document, lambda: plan_lines(plan, call.terminal, previews=previews))
+    if diff and previews is None:
+        call.terminal.note(
+            f"\nThe plans of driver {session.driver_name} show everything that changes without --diff, too."
+        )
     for refusal in refusals:
         call.terminal.note(f"\nwarning: apply would be refused: {refusal.summary}\n   help: {refusal.help}")
     if out is not None:

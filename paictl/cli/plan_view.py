@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 from paictl.cli.console.failure import diagnostic_document
+from paictl.cli.console.page import Page
 from paictl.cli.console.table import cell_width, wrap
 from paictl.cli.console.terminal import Terminal
+from paictl.cli.preview_view import preview_document, preview_lines
 from paictl.engine.causes import ABSENT, DESTROYED
 from paictl.engine.model import Action, Address, Change, DataEffect, Plan, Step
+from paictl.engine.preview import Preview
 from paictl.errors import Diagnostic, Refused
 from paictl.sizes import byte_count
 
@@ -27,31 +29,20 @@ _COLORS: Mapping[Action, str] = {
 }
 _ACTIONS = tuple(_COLORS)
 
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """Where the plan is shown: its width (0: no end), and how a word is coloured."""
-
-    terminal: Terminal
-    stream: TextIO
-    detail: bool
-
-    @property
-    def width(self) -> int:
-        return self.terminal.err_width if self.stream is self.terminal.err else self.terminal.width
-
-    def style(self, text: str, **style: bool | str) -> str:
-        return self.terminal.style(text, stream=self.stream, **style)
-
-    @property
-    def wide(self) -> bool:
-        return not self.width or self.width >= 60
+Previews = Mapping[Address, Preview]
+"""What is told of steps beforehand."""
 
 
 def plan_document(
-    plan: Plan, warnings: Sequence[Diagnostic] = (), refusals: Sequence[Refused] = ()
+    plan: Plan,
+    warnings: Sequence[Diagnostic] = (),
+    refusals: Sequence[Refused] = (),
+    previews: Previews | None = None,
 ) -> dict[str, object]:
-    """The documented JSON of a plan; ``warnings`` are those of the manifest, ``refusals`` why apply would not do it now."""
+    """The documented JSON of a plan; ``warnings`` are those of the manifest, ``refusals`` why apply would not do it now.
+
+    With ``previews``, each step has its ``preview``: null where nothing is told of it.
+    """
     counts = Counter(step.action for step in plan.steps)
     return {
         "format": "1",
@@ -59,7 +50,7 @@ def plan_document(
         "target": plan.target,
         "hash": plan.hash,
         "summary": {action: counts[action] for action in _ACTIONS} | {"unchanged": plan.unchanged},
-        "steps": [_step_document(step) for step in plan.steps],
+        "steps": [_step_document(step) | _preview_document(step, previews) for step in plan.steps],
         "kept": [str(address) for address in plan.kept],
         "away": dict(plan.away),
         "unseen": [str(address) for address in plan.unseen],
@@ -88,6 +79,13 @@ def _step_document(step: Step) -> dict[str, object]:
     }
 
 
+def _preview_document(step: Step, previews: Previews | None) -> dict[str, object]:
+    if previews is None:
+        return {}
+    preview = previews.get(step.address)
+    return {"preview": preview_document(preview) if preview else None}
+
+
 def summary_sentence(plan: Plan) -> str:
     """``3 to create, 1 to update; 5 stay as they are``."""
     counts = Counter(step.action for step in plan.steps)
@@ -96,12 +94,14 @@ def summary_sentence(plan: Plan) -> str:
     return f"{todo}; {stay}" if todo and plan.unchanged else todo or f"nothing to do; {stay}"
 
 
-def plan_lines(plan: Plan, terminal: Terminal, stream: TextIO | None = None) -> list[str]:
+def plan_lines(
+    plan: Plan, terminal: Terminal, stream: TextIO | None = None, previews: Previews | None = None
+) -> list[str]:
     """A headline, a line for each step with its cause, what changes in it, and what it does to data and network.
 
-    Made for stdout, or for the stream that is named.
+    ``previews``: what is known of steps besides; each stands under its own. Made for stdout, or for the stream that is named.
     """
-    page = _Page(terminal, stream or terminal.out, terminal.verbosity > 0)
+    page = Page(terminal, stream or terminal.out, terminal.verbosity > 0)
     head = f"{plan.agent} on {plan.target}: {summary_sentence(plan)}"
     lines = [page.style(line, bold=True) for line in wrap(head, page.width, "  ")]
     if not plan.steps:
@@ -111,11 +111,13 @@ def plan_lines(plan: Plan, terminal: Terminal, stream: TextIO | None = None) -> 
     lines.append("")
     for step in plan.steps:
         lines += _step_lines(step, page, action, address)
+        if previews is not None and step.address in previews:
+            lines += preview_lines(previews[step.address], page)
     effects = [line for effect in _effects(plan) for line in wrap(effect, page.width, "  ")]
     return [*lines, "", *effects, *_away(plan, page)] if effects else [*lines, *_away(plan, page)]
 
 
-def _away(plan: Plan, page: _Page) -> list[str]:
+def _away(plan: Plan, page: Page) -> list[str]:
     """What nobody could look at."""
     told = [f"Not reached: {place}: {why}" for place, why in sorted(plan.away.items())]
     told += [f"Left alone there: {len(plan.unseen)} of what is wanted."] if plan.unseen else []
@@ -123,7 +125,7 @@ def _away(plan: Plan, page: _Page) -> list[str]:
     return ["", *(page.style(line, fg="red") for line in lines)] if lines else []
 
 
-def _step_lines(step: Step, page: _Page, action: int, address: int) -> Iterator[str]:
+def _step_lines(step: Step, page: Page, action: int, address: int) -> Iterator[str]:
     verb = page.style(f"{step.action:<{action}}", fg=_COLORS[step.action])
     yield from _beside(f"  {verb}  {step.address!s:<{address}}", _cause(step), page.width)
     shown = step.changes if page.detail else step.changes[:8]
@@ -157,7 +159,7 @@ def _cause(step: Step) -> str:
     return ", ".join(part for part in (cause, downtime) if part)
 
 
-def _change_lines(change: Change, page: _Page) -> Iterator[str]:
+def _change_lines(change: Change, page: Page) -> Iterator[str]:
     before, after = _value(change.before, page), _value(change.after, page)
     if change.before is None or change.after is None:
         said = f"+ {after}" if change.before is None else f"- {before}"
@@ -172,7 +174,7 @@ def _change_lines(change: Change, page: _Page) -> Iterator[str]:
         yield from (f"{' ' * 8}{piece}" for piece in wrap(part, page.width - 8, "  "))
 
 
-def _value(value: object, page: _Page) -> str:
+def _value(value: object, page: Page) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else value
     text = " ".join(text.split())
     limit = 10_000 if page.detail else 60 if page.wide else 28

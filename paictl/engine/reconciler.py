@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paictl.engine import causes, ownership, standing
 from paictl.engine.intent import NOTHING_ALLOWED, Desired, Options
 from paictl.engine.inventory import Inventory
-from paictl.engine.model import Observed, Plan
+from paictl.engine.model import Address, Observed, Plan
 from paictl.engine.outcome import Applied, Release, Status
 from paictl.engine.planner import Question, plan, survey
+from paictl.engine.preview import Preview, Previewing
 from paictl.engine.recollection import recall
 from paictl.engine.reconcile import Errand, Gate, reconcile
 from paictl.engine.review import Consent
@@ -48,6 +49,12 @@ class Reconciler(Setting):
         except Refused as refusal:
             refusals.append(refusal)
         return made, tuple(refusals)
+
+    def preview(self, made: Plan) -> Mapping[Address, Preview] | None:
+        """What the steps of a plan would change, task by task; None where a driver's plans show everything already."""
+        if not isinstance(self.driver, Previewing):
+            return None
+        return self.driver.preview(made.steps, self.emit)
 
     def apply(
         self,

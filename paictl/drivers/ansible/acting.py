@@ -12,13 +12,12 @@ from typing import Any
 
 from paictl.assets import asset
 from paictl.drivers.ansible import records
+from paictl.drivers.ansible.blocks import SAID, Task, block, called, loaded, play
 from paictl.drivers.ansible.convoy import Convoy, Job
 from paictl.drivers.ansible.hosts import Hosts
-from paictl.drivers.ansible.inventory import GROUP
-from paictl.drivers.ansible.kinds import Work, host_of, manages_of, work_of
+from paictl.drivers.ansible.kinds import host_of, manages_of, work_of
 from paictl.drivers.ansible.logs import unit_name
 from paictl.drivers.ansible.running import HostRun, run
-from paictl.drivers.ansible.writing import Literals, tasks_text
 from paictl.engine.driver import Scope, SecretReader
 from paictl.engine.logend import with_log
 from paictl.engine.model import Address, Observed, Resource, Step
@@ -26,19 +25,6 @@ from paictl.errors import PaictlError, Unreachable
 from paictl.events import Emit, ignore
 
 __all__ = ["Acting", "Given"]
-
-Task = Mapping[str, Any]
-
-# What failed, without what Ansible itself would not show.
-_SAID = """{{ {
-  'task': ansible_failed_task.name | default(''),
-  'hidden': (ansible_failed_task.no_log | default(false)) is true,
-  'msg': ansible_failed_result.msg | default(''),
-  'stderr': ansible_failed_result.stderr | default(''),
-  'each': ansible_failed_result.results | default([]) | selectattr('failed', 'defined') | selectattr('failed')
-    | map(attribute='msg', default='') | list
-} | to_json if (ansible_failed_task.no_log | default(false)) is not true else
-{'task': ansible_failed_task.name | default(''), 'hidden': true} | to_json }}"""
 
 
 @dataclass(frozen=True)
@@ -74,37 +60,10 @@ class Acting:
         _judge(job, self._convoy.carry(job))
 
     def _drive(self, jobs: Sequence[Job]) -> Sequence[HostRun]:
-        files: dict[str, str | bytes] = {}
-        blocks: dict[str, list[Task]] = {}
-        for job in jobs:
-            files |= job.files
-            mine = blocks.setdefault(job.host, [])
-            if job.facts and not any("ansible.builtin.setup" in one for one in mine):
-                mine.append({"name": "Read what the host is like", "ansible.builtin.setup": {}})
-            mine += job.tasks
-        for host, tasks in blocks.items():
-            files[f"steps/{host}.yaml"] = tasks_text(tasks)
+        hosts, files = loaded(jobs)
         roles = sorted({role for job in jobs for role in job.roles})
-        came = run(self._hosts, [_play(roles)], only=tuple(blocks), files=files, emit=self._emit)
+        came = run(self._hosts, [play("Carry out", roles)], only=hosts, files=files, emit=self._emit)
         return [came[job.host] for job in jobs]
-
-
-def _play(roles: Sequence[str]) -> dict[str, Any]:
-    """Each host goes on as fast as it can. The roles are named once, unused, so that their variables are known to every block."""
-    # What they manage is told by variables of theirs, which no task may set: they are the same before a role's tasks and after.
-    known = [
-        {"ansible.builtin.import_role": {"name": role, "rolespec_validate": False}, "tags": ["never"]} for role in roles
-    ]
-    manages = [asset("roles", role, "vars", "manages.yml") for role in roles]
-    return {
-        "name": "Carry out",
-        "hosts": GROUP,
-        "become": True,
-        "gather_facts": False,
-        "strategy": "ansible.builtin.free",
-        "vars_files": [str(path) for path in manages],
-        "tasks": [*known, {"name": "Begin", "ansible.builtin.include_tasks": "steps/{{ inventory_hostname }}.yaml"}],
-    }
 
 
 def _making(scope: Scope, resource: Resource, label: str, given: Given) -> Job:
@@ -113,23 +72,14 @@ def _making(scope: Scope, resource: Resource, label: str, given: Given) -> Job:
     keep = {"record": written, "manages": f"{{{{ {work.manages} }}}}"}
     tasks: list[Task] = [
         {"name": f"{address}: keep what was there", "paictl_keep": {"phase": "begin", **keep}},
-        *_called(address, work),
+        *called(address, work),
         {"name": _end(address), "paictl_keep": {"phase": "finish", **keep}},
     ]
     files: dict[str, str | bytes] = dict(work.files)
     # At the last moment, and into memory only.
     files |= {f"secrets/{name}": given.secrets(name) for name in work.secrets}
-    block = _block(address, tasks, str(resource.spec.get("unit", "")), {**work.variables, **given.variables})
-    return Job(str(address), host_of(resource.spec), [block], frozenset({work.role}), files, facts=work.facts)
-
-
-def _called(address: Address, work: Work) -> list[Task]:
-    role = {"name": work.role, "tasks_from": work.tasks}
-    # Handlers belong to the step that notified them: what it left is written down after them.
-    return [
-        {"name": str(address), "ansible.builtin.include_role": role},
-        {"name": f"{address}: finish what was notified", "ansible.builtin.meta": "flush_handlers"},
-    ]
+    made = _block(address, tasks, str(resource.spec.get("unit", "")), {**work.variables, **given.variables})
+    return Job(str(address), host_of(resource.spec), [made], frozenset({work.role}), files, facts=work.facts)
 
 
 def _removal(scope: Scope, observed: Observed) -> Job:
@@ -148,8 +98,8 @@ def _removal(scope: Scope, observed: Observed) -> Job:
             {"name": name, "ansible.builtin.include_role": {"name": role, "tasks_from": ending}},
             *steps,
         ]
-    block = _block(address, steps, str(observed.spec.get("unit", "")), variables)
-    return Job(str(address), observed.place or host_of(observed.spec), [block], roles)
+    made = _block(address, steps, str(observed.spec.get("unit", "")), variables)
+    return Job(str(address), observed.place or host_of(observed.spec), [made], roles)
 
 
 def _variables(observed: Observed) -> Mapping[str, object]:
@@ -172,8 +122,8 @@ def _adoption(scope: Scope, observed: Observed) -> Job:
     # Without a label: how it was made is not known.
     written = records.record(scope, Resource(address, spec, holds_data=address.kind == "volume"), "")
     keep = {"phase": "adopt", "record": records.packed(written), "manages": _stands_at(scope.agent, address)}
-    block = _block(address, [{"name": _end(address), "paictl_keep": keep}], "", {})
-    return Job(str(address), observed.place, [block])
+    made = _block(address, [{"name": _end(address), "paictl_keep": keep}], "", {})
+    return Job(str(address), observed.place, [made])
 
 
 def _stands_at(agent: str, address: Address) -> Mapping[str, list[str]]:
@@ -187,13 +137,8 @@ def _stands_at(agent: str, address: Address) -> Mapping[str, list[str]]:
 
 
 def _block(address: Address, tasks: Sequence[Task], unit: str, variables: Mapping[str, object]) -> Task:
-    rescue = {"name": _trouble(address), "paictl_keep": {"phase": "explain", "unit": unit, "said": _SAID}}
-    return {
-        "name": str(address),
-        "vars": Literals(variables),
-        "block": list(tasks),
-        "rescue": [rescue],
-    }
+    rescue = {"name": _trouble(address), "paictl_keep": {"phase": "explain", "unit": unit, "said": SAID}}
+    return block(address, tasks, rescue, variables)
 
 
 def _end(address: Address) -> str:

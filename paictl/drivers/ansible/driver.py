@@ -21,6 +21,7 @@ from paictl.drivers.ansible.resources import resources
 from paictl.drivers.ansible.shell import Shell
 from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretReader
 from paictl.engine.model import Address, Health, Observation, Resource, Step
+from paictl.engine.preview import Preview
 from paictl.events import Emit
 from paictl.render.units import host_of as host_of_service
 from paictl.render.wiring import by_sockets
@@ -65,11 +66,19 @@ class AnsibleDriver:
             self._guards.check(host)
         more: Mapping[str, object] = {}
         if step.resource is not None and step.action != "delete":
-            host = host_of(step.resource.spec)
-            supply = uploads.Supply(there=self.hosts.logins[host].offline or self.offline, here=self.offline)
-            more = uploads.before(Shell(self.hosts, host), step.resource, supply, emit)
+            shell = Shell(self.hosts, host_of(step.resource.spec))
+            more = uploads.before(shell, step.resource, self._supply(shell.name), emit)
         scope = Scope(str(source.spec["agent"]), step.address.target)
         self._acting.act(scope, step, Given(secrets, emit, more))
+
+    def preview(self, steps: Sequence[Step], emit: Emit) -> Mapping[Address, Preview]:
+        # Only whoever looks ahead pays for it.
+        from paictl.drivers.ansible import previewing
+
+        def variables(resource: Resource) -> Mapping[str, object]:
+            return uploads.foretold(resource, self._supply(host_of(resource.spec)))
+
+        return previewing.preview(self.hosts, steps, variables, emit)
 
     def probe(self, resource: Resource) -> Health:
         if resource.address.kind != "service":
@@ -118,6 +127,9 @@ class AnsibleDriver:
 
     def load_inventory(self, scope: Scope) -> Mapping[str, object] | None:
         return ledger.load(self.hosts, scope)
+
+    def _supply(self, host: str) -> uploads.Supply:
+        return uploads.Supply(there=self.hosts.logins[host].offline or self.offline, here=self.offline)
 
     def _shell(self, blueprint: Blueprint, service: str) -> Shell:
         return Shell(self.hosts, host_of_service(blueprint, blueprint.service(service)))

@@ -33,7 +33,7 @@ from paictl.drivers.ansible.troubles import (
 from paictl.errors import PaictlError
 from paictl.events import Emit, Event, ignore
 
-__all__ = ["HostRun", "run"]
+__all__ = ["HostRun", "Told", "run"]
 
 _HERE = Path(__file__).parent
 # Of what one task said: a look at a whole host is one.
@@ -43,6 +43,8 @@ _KEPT = ("HOME", "LOGNAME", "PATH", "SSH_AGENT_PID", "SSH_AUTH_SOCK", "TZ", "USE
 _POLL_SECONDS = 1
 # How long Ansible may take to end its workers before the kernel ends it.
 _END_SECONDS = 5.0
+# All that Ansible says of it; its event has no result then.
+_WOULD_RUN = "Command would have run if not in check mode"
 _STATUS = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -51,12 +53,26 @@ _STATUS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of one task on one host: its name, its module, its result.
+
+    ``would_run``: a program that check mode leaves out, since nobody but itself knows what it would do (told with ``diff``).
+    """
+
+    task: str
+    action: str
+    result: Mapping[str, Any]
+    would_run: bool = False
+
+
 @dataclass(frozen=True)
 class HostRun:
     """What came of the plays on one host. ``unreachable`` and ``failed`` are texts for people, empty where it was not so.
 
     ``results``: task name -> result of the last task of that name, with ``failed`` and ``changed`` in it where they are true;
-    what a rescue made good of is not ``failed`` here, but its result is. ``help`` goes with the text.
+    what a rescue made good of is not ``failed`` here, but its result is. ``help`` goes with the text. ``told``: every task, in
+    their order.
     """
 
     ok: bool = True
@@ -64,6 +80,7 @@ class HostRun:
     failed: str = ""
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     help: str = ""
+    told: Sequence[Told] = ()
 
 
 def run(  # noqa: PLR0913 - each is one word of a run, and named where it is given
@@ -193,7 +210,8 @@ def _playbook(room: Path, heard: _Heard, *, check: bool, diff: bool) -> int:
         private_data_dir=str(room),
         playbook="playbook.yaml",
         inventory=str(room / "hosts.yaml"),
-        cmdline=" ".join([*(["--check"] if check else []), *(["--diff"] if diff else [])]) or None,
+        # Verbosely: what is left out is told in words alone.
+        cmdline=" ".join([*(["--check"] if check else []), *(["--diff", "-v"] if diff else [])]) or None,
         fact_cache_type="memory",
     )
     config.prepare()
@@ -202,7 +220,8 @@ def _playbook(room: Path, heard: _Heard, *, check: bool, diff: bool) -> int:
     config.pexpect_timeout = _POLL_SECONDS
     here = {key: value for key, value in os.environ.items() if key in _KEPT}
     theirs = {key: value for key, value in config.env.items() if key.startswith(("ANSIBLE_C", "ANSIBLE_S", "AWX_"))}
-    config.env = {**here, **theirs, "LC_ALL": "C.UTF-8", "TERM": "dumb", "MAX_EVENT_RES": str(_LONGEST_RESULT)}
+    ours = {"LC_ALL": "C.UTF-8", "TERM": "dumb", "MAX_EVENT_RES": str(_LONGEST_RESULT)}
+    config.env = {**here, **theirs, **ours, **({"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1"} if diff else {})}
     begin = [sys.executable, "-IS", str(_HERE / "begin_play.py"), str(room / "pid"), str(os.getpid())]
     config.command = [*begin, _program(), *config.command[1:]]
     runner = Runner(config, event_handler=heard)
@@ -262,13 +281,14 @@ class _Heard:
         self._logins = logins
         self._emit = emit
         self._results: dict[str, dict[str, Mapping[str, Any]]] = {name: {} for name in logins}
+        self._told: dict[str, list[Told]] = {name: [] for name in logins}
         self._troubles: dict[str, HostRun] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
         """One event of ansible-runner's; it needs not be kept."""
         kind, data = event["event"], event.get("event_data") or {}
         if kind in _STATUS:
-            self._result(kind, data)
+            self._result(kind, data, str(event.get("stdout", "")))
         elif kind == "runner_on_start":
             self._tell(data, "begin")
         elif kind == "playbook_on_stats":
@@ -277,13 +297,15 @@ class _Heard:
             self.words.append(str(event["stdout"]))
         return False
 
-    def _result(self, kind: str, data: Mapping[str, Any]) -> None:
+    def _result(self, kind: str, data: Mapping[str, Any], said: str) -> None:
         host, task, result = str(data["host"]), str(data["task"]), dict(data.get("res") or {})
         if kind in {"runner_on_failed", "runner_on_unreachable"}:
             result["failed"] = True
             if not data.get("ignore_errors"):
                 self._troubles[host] = self._trouble(host, task, result)
         self._results[host][task] = result
+        would_run = kind == "runner_on_skipped" and _WOULD_RUN in said
+        self._told[host].append(Told(task, str(data.get("task_action", "")), result, would_run))
         self._tell(data, "changed" if result.get("changed") and kind == "runner_on_ok" else _STATUS[kind])
 
     def _trouble(self, host: str, task: str, result: Mapping[str, Any]) -> HostRun:
@@ -307,7 +329,7 @@ class _Heard:
         for host, results in self._results.items():
             lost = any(self.stats.get(kind, {}).get(host) for kind in ("dark", "failures"))
             trouble = self._troubles.get(host, HostRun(ok=False, failed=f"{host}: Ansible did not say what failed"))
-            found[host] = replace(trouble if lost else HostRun(), results=results)
+            found[host] = replace(trouble if lost else HostRun(), results=results, told=self._told[host])
         return found
 
 

@@ -20,7 +20,7 @@ from paictl.engine.model import Resource
 from paictl.errors import PaictlError, Unreachable
 from paictl.events import Emit, Event
 
-__all__ = ["BROUGHT", "Supply", "before", "bring_models", "bring_wheels", "push"]
+__all__ = ["BROUGHT", "Supply", "before", "bring_models", "bring_wheels", "foretold", "push"]
 
 BROUGHT = "/var/lib/paictl/.brought"
 """Where on a host they lie: root's alone."""
@@ -47,11 +47,18 @@ def before(shell: Shell, resource: Resource, supply: Supply, emit: Emit) -> Mapp
     if resource.address.kind == "weights":
         folder = f"/var/lib/paictl/{spec['agent']}"
         bring_models(shell, folder, spec["files"], supply, emit, address)
+    if resource.address.kind == "runtime" and supply.there and not _installed(shell, spec["vars"]["runtime_build"]):
+        return {"runtime_wheels": bring_wheels(shell, emit, offline=supply.here, address=address)}
+    return {} if resource.address.kind == "runtime" else foretold(resource, supply)
+
+
+def foretold(resource: Resource, supply: Supply) -> Mapping[str, object]:
+    """The variables that follow from what would be brought; where exactly it will lie is not known."""
     if resource.address.kind == "base" and supply.there:
         # A mirror that can't be reached is waited for many times over.
         return {"base_offline": True}
-    if resource.address.kind == "runtime" and supply.there and not _installed(shell, spec["vars"]["runtime_build"]):
-        return {"runtime_wheels": bring_wheels(shell, emit, offline=supply.here, address=address)}
+    if resource.address.kind == "runtime" and supply.there:
+        return {"runtime_wheels": BROUGHT}
     return {}
 
 
