@@ -45,7 +45,7 @@ def _bootstrap(home: HostHome) -> None:
 class TestTheRaspberryPi(Life):
     instructions = "prompts/hearth.md"
 
-    @pytest.mark.promise(6)
+    @pytest.mark.promise(14)
     def test_it_is_back_by_itself_when_the_power_was_lost_and_remembers(self, home: HostHome) -> None:
         home.chat("My dog's name is Bello.")
         home.there.lose_power()

@@ -90,7 +90,7 @@ def test_steps_of_one_moment_share_a_play_and_what_fails_in_it_is_told_in_its_ow
     assert seen["service/agent"].owner == "mine"
 
 
-@pytest.mark.promise(3)
+@pytest.mark.promise(23)
 def test_a_secret_is_in_no_event_no_error_no_record_and_no_look(stack: Stack, plays: list[Sequence[str]]) -> None:
     driver, heard = stack.driver(), []
     build, _, extra, *_ = stack.resources()
@@ -113,7 +113,7 @@ def test_a_secret_is_in_no_event_no_error_no_record_and_no_look(stack: Stack, pl
     assert value not in records
 
 
-@pytest.mark.promise(13)
+@pytest.mark.promise(2)
 def test_what_was_altered_by_hand_is_told_by_name_and_mended(stack: Stack, reconciler: Reconciling) -> None:
     reconciler().apply(wanting(stack.resources()))
     unit = f"/etc/systemd/system/paictl-{stack.agent}-gateway.service"

@@ -46,7 +46,7 @@ def test_what_is_no_text_is_said_to_be_none(said: dict[str, int], shown: str) ->
     assert differences("ansible.builtin.copy", [_part(said)])[0].lines == (shown,)
 
 
-@pytest.mark.promise(3)
+@pytest.mark.promise(23)
 def test_what_is_censored_and_what_lies_among_secrets_is_never_shown() -> None:
     diff = {"before": "", "after": f"{_CANARY}\n"}
     dest = {"module_args": {"dest": "/etc/paictl/beacon/secrets/extra"}}
@@ -54,7 +54,7 @@ def test_what_is_censored_and_what_lies_among_secrets_is_never_shown() -> None:
     assert differences("ansible.builtin.copy", parts) == ()
 
 
-@pytest.mark.promise(3)
+@pytest.mark.promise(23)
 def test_no_role_writes_a_file_whose_log_it_hides_without_hiding_its_diff() -> None:
     found = [
         task["name"] for task in _tasks() if task.get("no_log") and _writes(task) and task.get("diff") is not False

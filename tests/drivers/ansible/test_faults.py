@@ -147,7 +147,7 @@ def test_power_that_goes_in_the_middle_of_an_apply_costs_nothing_but_the_apply(d
     assert host.exec(["cat", f"/var/lib/paictl/{agent}/data/memory/diary"]) == "dear\n"
 
 
-@pytest.mark.promise(4)
+@pytest.mark.promise(10)
 def test_a_full_disk_is_told_and_what_ran_runs_on(desk: _Desk) -> None:
     before, host = desk.says(), desk.stack.host
     desk.stack.programs["gateway"] = f"SAY = 'more'\n#{'x' * 3_000_000}\n"

@@ -75,7 +75,7 @@ class TestFromTheFirstContact:
         assert pinned(home) == [home.there.host_key]
         assert "not pinned" not in home.run("lock", "--check").stdout
 
-    @pytest.mark.promise(7)
+    @pytest.mark.promise(13)
     def test_another_key_is_refused_with_both_fingerprints_until_a_person_pins_it(self, home: HostHome) -> None:
         old = home.there.host_key
         home.run("bootstrap")

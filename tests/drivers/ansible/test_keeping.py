@@ -46,7 +46,6 @@ def keeper(shared: Shared) -> Iterator[Keeper]:
         yield made
 
 
-@pytest.mark.promise(13)
 def test_each_piece_that_is_not_as_it_was_left_is_told_by_its_name(keeper: Keeper) -> None:
     name = keeper.name
     unit = f"{name}.service"
@@ -106,7 +105,7 @@ def test_each_piece_that_is_not_as_it_was_left_is_told_by_its_name(keeper: Keepe
     keeper.root(f"rm /etc/systemd/system/{unit}; systemctl daemon-reload")
 
 
-@pytest.mark.promise(12)
+@pytest.mark.promise(13)
 def test_the_first_who_came_found_it_and_the_last_who_goes_puts_it_back(keeper: Keeper) -> None:
     other = Keeper(keeper.shared)
     path = f"/etc/{keeper.name}.conf"

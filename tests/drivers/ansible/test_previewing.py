@@ -62,7 +62,7 @@ def _link(stack: Stack) -> Resource:
     return Resource(made.address, {**made.spec, "vars": told}, made.depends_on, place=where)
 
 
-@pytest.mark.promise(1, 3)
+@pytest.mark.promise(1, 23)
 def test_one_changed_setting_shows_exactly_the_lines_that_change_and_nothing_is_touched_or_told_of_a_secret(
     stack: Stack, reconciler: Reconciling
 ) -> None:
@@ -127,7 +127,7 @@ def fresh(lan: Lan, tmp_path: Path) -> Iterator[HostHome]:
     server.end()
 
 
-@pytest.mark.promise(1, 3)
+@pytest.mark.promise(1, 23)
 def test_on_a_fresh_host_whole_roles_are_told_and_neither_it_nor_this_machine_is_other_afterwards(
     fresh: HostHome,
 ) -> None:

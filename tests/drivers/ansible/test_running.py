@@ -112,7 +112,7 @@ def test_files_lie_beside_the_play_and_those_with_no_log_are_not_quoted(
     assert "verborgen" not in json.dumps(found.results, default=str)
 
 
-@pytest.mark.promise(7)
+@pytest.mark.promise(23)
 def test_while_it_runs_nobody_else_sees_a_secret_and_afterwards_nothing_is_left(
     reached: Hosts, shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
