@@ -111,7 +111,7 @@ class TestTheServer:
 
 # What a host that is applied to for the first time has of an agent: other secrets, and nothing that it could know.
 _LOSE = """
-systemctl stop paictl-beacon.target
+systemctl stop paictl-beacon.target "paictl-beacon-*.service"
 rm -r /var/lib/paictl/beacon/data/*/*
 for secret in /etc/paictl/beacon/secrets/*; do head -c 32 /dev/urandom | base64 -w 0 >"$secret"; done
 systemctl start paictl-beacon.target
