@@ -278,17 +278,25 @@ def test_retry_after_is_obeyed(world: World, server: Server) -> None:
     assert time.monotonic() - begun >= 1
 
 
-def test_an_answer_that_is_cut_off_is_asked_for_again_once_the_cluster_was_met(world: World, server: Server) -> None:
+@pytest.mark.parametrize("met", [True, False], ids=["met before", "at first"])
+def test_an_answer_that_is_cut_off_is_asked_for_again(world: World, server: Server, *, met: bool) -> None:
+    connection = world.connection(server, {})
+    if met:
+        connection.ask("/a", "asking")
+        del server.asked[:]
+    world.answer = lambda _: CUT if len(server.asked) == 1 else Answer(body={"fine": True})
+    assert connection.ask("/b", "asking") == {"fine": True}
+    assert [one.path for one in server.asked] == ["/b", "/b"]
+
+
+def test_whoever_cuts_every_connection_and_was_never_met_is_soon_given_up(
+    world: World, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paictl.drivers.kubernetes.connection._PATIENCE_WITH_STRANGERS_SECONDS", 0.5)
     world.answer = lambda _: CUT
     with pytest.raises(Unreachable):
         world.connection(server, {}).ask("/a", "asking")
-    assert len(server.asked) == 1
-    del server.asked[:]
-    world.answer = lambda _: CUT if len(server.asked) == 2 else Answer(body={"fine": True})
-    connection = world.connection(server, {})
-    connection.ask("/a", "asking")
-    assert connection.ask("/b", "asking") == {"fine": True}
-    assert [one.path for one in server.asked] == ["/a", "/b", "/b"]
+    assert len(server.asked) == 2
 
 
 def test_a_connection_that_the_server_has_closed_is_made_anew(world: World, server: Server) -> None:
