@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from paictl.runtime.config import LlamaServerConfig
 from paictl.runtime.engines.launch import fail, free_socket, launch
@@ -28,6 +28,9 @@ _BIND_ATTEMPTS = 5
 # So long answers that have begun may go on; whoever stops the server waits a little longer before it kills.
 _LAST_ANSWERS_SECONDS = 25.0
 _LOOK_SECONDS = 0.1
+# For what llama.cpp's own thread has yet to write when its start has failed.
+_LAST_WORDS_SECONDS = 2.0
+_BUSY_PORT = "couldn't bind"
 _BUSY = re.compile(r"^llamacpp:requests_(?:processing|deferred) [1-9]", re.MULTILINE)
 
 
@@ -95,25 +98,32 @@ def _start(config: LlamaServerConfig) -> Any:
     kind, where = _address(config)
     if kind == "unix":
         free_socket(_PROGRAM, where)
-    for attempt in range(_BIND_ATTEMPTS):
-        with _stderr_held() as said:
+    with _held_until_it_serves() as said:
+        for attempt in range(_BIND_ATTEMPTS):
             try:
                 return xllamacpp.Server(parameters(config))
             except RuntimeError:
                 reason = _reason(said)
-        if "bind" not in reason or kind == "unix" or attempt == _BIND_ATTEMPTS - 1:
-            fail(_PROGRAM, f"llama.cpp can't serve {config.model} on {config.listen}: {reason}")
-        # A port in TIME_WAIT is free again in a moment.
-        time.sleep(0.5)
+            if _BUSY_PORT not in reason or kind == "unix" or attempt == _BIND_ATTEMPTS - 1:
+                fail(_PROGRAM, f"llama.cpp can't serve {config.model} on {config.listen}: {reason}")
+            # A port in TIME_WAIT is free again in a moment.
+            time.sleep(0.5)
+            os.ftruncate(said, 0)
+            os.lseek(said, 0, os.SEEK_SET)
     return None
 
 
-def _reason(said: BinaryIO) -> str:
-    """The most telling line of what llama.cpp wrote before it gave up."""
-    said.seek(0)
-    lines = [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "error loading model" in line or "couldn't bind" in line]
-    return [*telling, *lines, "it gives no reason"][0].strip()
+def _reason(said: int) -> str:
+    """The most telling line of what llama.cpp wrote before it gave up, for which a thread of its own takes its time."""
+    deadline = time.monotonic() + _LAST_WORDS_SECONDS
+    while True:
+        # By position: reading on would move the place where llama.cpp writes.
+        text = os.pread(said, os.fstat(said).st_size, 0).decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        telling = [line for line in lines if "error loading model" in line or _BUSY_PORT in line]
+        if telling or time.monotonic() > deadline:
+            return [*telling, *lines, "it gives no reason"][0]
+        time.sleep(_LOOK_SECONDS / 10)
 
 
 def _finish(server: Any) -> None:
@@ -125,17 +135,18 @@ def _finish(server: Any) -> None:
 
 
 @contextmanager
-def _stderr_held() -> Iterator[BinaryIO]:
-    """Keep what C code writes to standard error, so that a failure is one line and not twelve."""
-    sys.stderr.flush()
+def _held_until_it_serves() -> Iterator[int]:
+    """Keep what llama.cpp writes to standard error, so that a failure is one line and not twelve.
+
+    Its thread may write until the process has ended: after a failure nothing is let through but Python's own words.
+    """
     kept = os.dup(2)
-    with open(os.memfd_create("stderr"), "w+b") as said:  # noqa: PTH123 - a descriptor, not a path
-        os.dup2(said.fileno(), 2)
-        try:
-            yield said
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    sys.stderr = os.fdopen(kept, "w", buffering=1, errors="backslashreplace")
+    said = os.memfd_create("stderr")
+    os.dup2(said, 2)
+    yield said
+    os.dup2(kept, 2)
+    os.close(said)
 
 
 def main() -> None:

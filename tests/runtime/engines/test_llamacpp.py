@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +46,22 @@ def test_a_corrupt_model_is_one_loud_line_with_llamacpps_reason(engine: Engine) 
     assert code == 1
     assert log.startswith("llamacpp: llama.cpp can't serve model.gguf on unix:run/api.sock: ")
     assert log.count("\n") == 1
+
+
+def test_what_llamacpp_says_late_stays_unsaid_too(engine: Engine) -> None:
+    """Its lines come from a thread of its own, on a busy machine only when the start has failed already."""
+    (engine.root / "model.gguf").write_bytes(b"GGUF" + b"\xff" * 64)
+    tally = Counter[tuple[int, int]]()
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        for _ in range(3):
+            code, log = engine.ends()
+            tally[code, log.count("\n")] += 1
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    assert tally == {(1, 1): 3}
 
 
 @pytest.mark.parametrize("listen", ["unix:run/api", "8080", "http://x"])
