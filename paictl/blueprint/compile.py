@@ -28,7 +28,7 @@ class Resolved:
 
     ``fingerprints`` are keyed ones of the declared secrets' values; ``threads`` is how many a local chat model may use;
     ``images`` are exact references of container images, by their names in the manifest; ``containers``: the driver runs
-    images at all, so that what the manifest says of them has a meaning.
+    images at all, so that what the manifest says of them has a meaning; ``program`` is how this very paictl is started by others.
     """
 
     runtime: RuntimePin
@@ -37,6 +37,7 @@ class Resolved:
     threads: int = 1
     images: Mapping[str, str] = field(default_factory=dict)
     containers: bool = True
+    program: tuple[str, ...] = ("paictl",)
 
 
 def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
@@ -72,5 +73,6 @@ def compile_blueprint(manifest: Manifest, resolved: Resolved) -> Blueprint:
         vpn=vpn.entrance(manifest),
         base=pinned_reference(manifest, resolved.images, "base"),
         backup=periodic.backup(manifest),
+        updates=periodic.updates(manifest, resolved.program),
         origin=manifest.origins.find(("metadata", "name")),
     )

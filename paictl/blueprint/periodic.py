@@ -1,4 +1,7 @@
-"""What hosts do by themselves now and then: back the agent up. A part of the blueprint that only the ansible driver reads. Pure."""
+"""What hosts do by themselves now and then: back the agent up, follow a repository. Pure.
+
+A part of the blueprint that only the ansible driver reads.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from paictl.errors import Span
 from paictl.manifest.load import Manifest
 from paictl.manifest.quantities import parse_duration
 
-__all__ = ["Backup", "backup", "calendar"]
+__all__ = ["Backup", "Updates", "backup", "calendar", "follows", "updates"]
 
+_PATIENCE = "30m"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 # What divides an hour and a day evenly, so that the clock alone says when.
 _MINUTES = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
@@ -27,6 +31,24 @@ class Backup:
     origin: Span | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """The repository that this machine follows, looked at ``every`` seconds, and the command that makes a commit of it true.
+
+    ``signers`` is None where nobody has to sign; ``key`` is the name of the secret that may read it, ``known_hosts`` whose host it is.
+    """
+
+    git: str
+    path: str
+    every: int
+    apply: tuple[str, ...]
+    signers: tuple[str, ...] | None
+    rollback: bool
+    key: str = ""
+    known_hosts: tuple[str, ...] = ()
+    origin: Span | None = None
+
+
 def backup(manifest: Manifest) -> Backup | None:
     """What the manifest wants to be backed up on its hosts; None where it says nothing, and on other drivers."""
     wanted = manifest.agent.spec.backup
@@ -38,6 +60,31 @@ def backup(manifest: Manifest) -> Backup | None:
         keep=wanted.keep,
         recipients=tuple(wanted.encrypt.age),
         origin=manifest.origins.find(("spec", "backup")),
+    )
+
+
+def follows(manifest: Manifest) -> bool:
+    """Whether the target is one that follows a repository by itself: this very machine, under driver ansible."""
+    target = manifest.target_spec
+    return manifest.agent.spec.updates is not None and target.driver == "ansible" and not target.hosts
+
+
+def updates(manifest: Manifest, program: tuple[str, ...]) -> Updates | None:
+    """What the manifest wants to be followed, by this paictl (``program``); None where it says nothing, and on other targets."""
+    wanted = manifest.agent.spec.updates
+    if wanted is None or not follows(manifest):
+        return None
+    return Updates(
+        git=wanted.git,
+        path=wanted.path.rstrip("/"),
+        every=round(parse_duration(wanted.every)),
+        # As a person would type it, but that it waits for whoever is at it.
+        apply=(*program, "apply", "--yes", "--target", manifest.target, "--lock-timeout", _PATIENCE),
+        signers=tuple(wanted.signers) if wanted.verify == "signed-commits" else None,
+        rollback=wanted.on_failure == "rollback",
+        key=wanted.key or "",
+        known_hosts=tuple(wanted.known_hosts),
+        origin=manifest.origins.find(("spec", "updates")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from paictl.blueprint import clusters, vpn
+from paictl.blueprint import clusters, periodic, vpn
 from paictl.blueprint.types import SecretFile, Service
 from paictl.manifest.load import Manifest
 
@@ -33,5 +33,12 @@ def secret_files(
         for name in sorted(
             {name for service in services for name in service.secrets}
             | ({vpn.KEY} if vpn.tunnelled(manifest) else set())
+            | _of_updates(manifest)
         )
     )
+
+
+def _of_updates(manifest: Manifest) -> set[str]:
+    """The key of the repository that is followed, which no service reads."""
+    wanted = manifest.agent.spec.updates
+    return {wanted.key} if wanted and wanted.key and periodic.follows(manifest) else set()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from paictl.blueprint.periodic import Backup
+from paictl.blueprint.periodic import Backup, Updates
 from paictl.blueprint.places import Cluster, PrivateDoor
 from paictl.blueprint.systems import HostSystem
 from paictl.errors import Span
@@ -296,7 +296,7 @@ class Blueprint:
     ``hosts`` are the machines of a target that is reached over ssh, and ``system`` is how these are set up;
     ``namespace`` is where it stands in a cluster, the agent's name when empty, and ``cluster`` what that offers;
     ``base`` is the image that the runtime's own is built upon; ``vpn`` is what leads to the gateway from outside of a
-    cluster, privately; ``backup`` is what hosts do by a timer.
+    cluster, privately; ``backup`` and ``updates`` are what hosts do by timers.
     """
 
     agent: str
@@ -315,6 +315,7 @@ class Blueprint:
     vpn: PrivateDoor | None = None
     base: str = ""
     backup: Backup | None = None
+    updates: Updates | None = None
     origin: Span | None = None
 
     def service(self, name: str) -> Service:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paictl.blueprint.images import PUBLISHED
+from paictl.blueprint.periodic import follows
 from paictl.errors import Diagnostic, Unavailable
 from paictl.manifest.load import Manifest
-from paictl.manifest.models import Model, Spec
+from paictl.manifest.models import Model, Secret, Spec
 
 __all__ = ["CONTAINERS", "SCALED_BY", "left_idle", "refuse_unavailable", "unavailable"]
 
@@ -109,6 +110,8 @@ def _wanted(manifest: Manifest, driver: str) -> Iterator[_Wanted]:
         yield from _cards(manifest, name, model, gives)
     yield from _sections(spec)
     yield from _backup(spec, driver)
+    if spec.updates is not None:
+        yield from _updates(manifest, driver)
     yield from _engines(spec, gives)
     yield from _people(spec)
     for name, scale in spec.scale.items() if driver not in SCALED_BY else ():
@@ -160,12 +163,8 @@ def _sections(spec: Spec) -> Iterator[_Wanted]:
     for section, what in (("files", "files are"), ("tools", "tools are")):
         for name in getattr(spec, section):
             yield ("spec", section, name), what, f"Take {section}.{name} out for now."
-    for section, what in (
-        ("federation", "federation is"),
-        ("updates", "following a git repository is"),
-    ):
-        if getattr(spec, section) is not None:
-            yield ("spec", section), what, f"Take {section} out for now."
+    if spec.federation is not None:
+        yield ("spec", "federation"), "federation is", "Take federation out for now."
     if "rotate" in spec.identity.model_fields_set:
         yield ("spec", "identity", "rotate"), "key rotation is", "Take identity.rotate out for now."
     for name, target in spec.targets.items():
@@ -184,6 +183,42 @@ def _backup(spec: Spec, driver: str) -> Iterator[_Wanted]:
         yield ("spec", "backup", "to"), "a backup to a bucket is", "Write file:// and a folder, or a mounted disk."
     elif wanted.secret is not None:
         yield ("spec", "backup", "secret"), "a secret for a folder is", "Take it out: a folder is opened by none."
+
+
+def _updates(manifest: Manifest, driver: str) -> Iterator[_Wanted]:
+    path: _Path = ("spec", "updates")
+    if driver != "ansible" or not follows(manifest):
+        yield path, "following a git repository is", _FOLLOWING.get(driver, _FOLLOWING_ELSEWHERE)
+        return
+    spec = manifest.agent.spec
+    blocks = (*spec.models.values(), spec.memory.store, spec.state, spec.orchestration)
+    named = [*(getattr(block, "secret", None) for block in blocks), spec.updates.key if spec.updates else None]
+    used = {str(name) for name in named if name in spec.secrets}
+    for name in sorted(used):
+        if why := _only_for_a_person(spec.secrets[name]):
+            what = f"following a git repository with a secret {why} is"
+            advice = (
+                "A timer of root's reads it: use `from: file` with an absolute path, or age with such an `identity`."
+            )
+            yield ("spec", "secrets", name), what, advice
+
+
+_BY_A_TIMER = "a timer of yours can run `git pull` and `paictl apply --yes`; take updates out for this target."
+_FOLLOWING = {
+    "kubernetes": "Argo CD or Flux follows what `paictl render` writes (docs/kubernetes.md); take updates out for this target.",
+    "ansible": f"A machine follows by itself where paictl runs on it (`hosts: {{}}`). From here {_BY_A_TIMER}",
+}
+_FOLLOWING_ELSEWHERE = f"Driver ansible has it on the machine that it runs on (`hosts: {{}}`). Here {_BY_A_TIMER}"
+
+
+def _only_for_a_person(secret: Secret) -> str:
+    """Why a timer of root's could not read what the person who typed could; empty where it can."""
+    if secret.from_ in {"env", "keyring"}:
+        return {"env": "from the environment", "keyring": "from a keyring"}[secret.from_]
+    places = {"file": secret.file, "age": secret.identity}
+    if secret.from_ in places and not (places[secret.from_] or "").startswith("/"):
+        return "in a file of whoever types" if secret.from_ == "file" else "for an age identity of whoever types"
+    return ""
 
 
 def _engines(spec: Spec, gives: _Gives) -> Iterator[_Wanted]:

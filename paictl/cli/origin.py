@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from paictl.engine.ownership import Source
+from paictl.manifest.models import Updates
 
 __all__ = ["source_of"]
 
@@ -15,11 +16,15 @@ _ORIGIN = re.compile(r'^\[remote "origin"\]\s*\n(?:[ \t]+.*\n)*?[ \t]+url[ \t]*=
 _SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(?!//)(.+)")
 
 
-def source_of(file: str) -> Source | None:
-    """The manifest of this name; None for standard input."""
+def source_of(file: str, updates: Updates | None = None) -> Source | None:
+    """The manifest of this name; None for standard input. With ``updates`` it says itself in which repository it is kept."""
     if file == "-":
         return None
     path = Path(file).resolve()
+    if updates is not None:
+        return Source(
+            str(path), socket.gethostname(), f"{_named(updates.git)}#{PurePosixPath(updates.path, path.name)}"
+        )
     return Source(str(path), socket.gethostname(), _repository(path))
 
 
@@ -45,9 +50,11 @@ def _origin(entry: Path) -> str:
         found = _ORIGIN.search((entry / "config").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return ""
-    if found is None:
-        return ""
-    url = found[1]
+    return _named(found[1]) if found else ""
+
+
+def _named(url: str) -> str:
+    """``github.com/alice/agents``, however it is reached."""
     scp = _SCP.fullmatch(url)
     parts = urlsplit(url)
     host, path = (scp[1], scp[2]) if scp and not parts.netloc else (parts.hostname or "", parts.path)

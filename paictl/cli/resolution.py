@@ -78,6 +78,7 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
     """Compile the manifest with what its lock says, and with what had to be resolved beside it."""
     from paictl.blueprint.runtime import runtime_pin
     from paictl.blueprint.unavailable import CONTAINERS
+    from paictl.cli.following import program
     from paictl.cli.pinning import locked_images
     from paictl.fit.hardware import probe
     from paictl.fit.machines import shares, threads
@@ -99,6 +100,7 @@ def resolve(manifest: Manifest, rules: Rules, emit: Emit = ignore) -> Resolution
         models,
         threads=threads(machines),
         containers=rules.driver in CONTAINERS,
+        program=program(),
     )
     blueprint = compile_blueprint(manifest, resolved)
     images = locked_images(manifest, blueprint, target.images, rules, emit) if rules.driver == "docker" else {}

@@ -165,6 +165,10 @@ class Session:
         if self.call.flags.lock_timeout and "-" not in self.call.flags.files:
             self.manifest = load_manifest(self.call)  # the wait for the lock may have been long
         refuse_unavailable(self.manifest, self.driver_name)
+        if self.manifest.agent.spec.updates is not None:
+            from paictl.cli.following import refuse_unsafe
+
+            refuse_unsafe(self.manifest, manifest_files(self.call))
         resolution = self.resolve(emit, download=download, secrets=True, images=True)
         lock = lock_digest(resolution.after, self.scope.target)
         spec = self.manifest.agent.spec
@@ -190,8 +194,10 @@ class Session:
             state_dir=places.state_home(),
             secrets=lambda name: read_secret(self.manifest, name),
             who=f"{getpass.getuser()}@{socket.gethostname()}",
-            source=source_of(manifest_files(self.call)[0]),
+            source=source_of(manifest_files(self.call)[0], self.manifest.agent.spec.updates),
             emit=emit,
+            # Of the machine itself, each of its users has records, and root's timer.
+            shared=self.driver_name == "ansible" and not self.manifest.target_spec.hosts,
             lock_timeout=self.call.flags.lock_timeout or 0.0,
         )
 

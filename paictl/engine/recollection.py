@@ -18,6 +18,7 @@ from paictl.engine.journal import Entry, replay
 from paictl.engine.model import Address
 from paictl.engine.releases import Releases
 from paictl.engine.state import from_target, read_state
+from paictl.errors import PaictlError
 from paictl.events import Emit, Event
 
 __all__ = ["Place", "failures", "fold", "recall", "warn"]
@@ -25,11 +26,12 @@ __all__ = ["Place", "failures", "fold", "recall", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the ledger of one agent on one target is."""
+    """Where the ledger of one agent on one target is; ``shared``: the one on the target counts first."""
 
     scope: Scope
     driver: Driver
     directory: Path
+    shared: bool = False
 
     @property
     def releases(self) -> Releases:
@@ -50,11 +52,7 @@ class Place:
 def recall(place: Place, emit: Emit) -> Inventory:
     """What is remembered, with what a crash left in the journal. Writes nothing."""
     target, driver = place.scope.target, place.driver
-    try:
-        inventory = read_state(place.state, target, driver.name)
-    except Damaged as damage:
-        warn(emit, "state-damaged", f"{place.state} is damaged ({damage}); rebuilding it from the target")
-        inventory = None
+    inventory = (_as_shared(place, emit) if place.shared else None) or _kept_here(place, emit)
     if inventory is None:
         inventory = _from_target(place, emit)
     journal = replay(place.journal)
@@ -68,6 +66,24 @@ def recall(place: Place, emit: Emit) -> Inventory:
     release = place.releases.find(inventory.release)
     before = {resource.address: resource for resource in release.resources} if release is not None else {}
     return replace(inventory, before=before)
+
+
+def _kept_here(place: Place, emit: Emit) -> Inventory | None:
+    try:
+        return read_state(place.state, place.scope.target, place.driver.name)
+    except Damaged as damage:
+        warn(emit, "state-damaged", f"{place.state} is damaged ({damage}); rebuilding it from the target")
+        return None
+
+
+def _as_shared(place: Place, emit: Emit) -> Inventory | None:
+    """What whoever was last has written down on the target; None when that can't be told."""
+    try:
+        found = _from_target(place, emit)
+    except PaictlError:
+        # Whoever plans or changes learns of it by looking there.
+        return None
+    return found if found.records else None
 
 
 def _from_target(place: Place, emit: Emit) -> Inventory:

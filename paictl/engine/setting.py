@@ -26,7 +26,8 @@ class Setting:
     """One agent on one target, through one driver.
 
     ``state_dir`` is the folder above all agents (``places.state_home()`` or ``--state-dir``); ``who`` is told to whoever
-    finds the lock held, and is written into releases. ``source`` is the manifest that asks, when it is a file.
+    finds the lock held, and is written into releases. ``source`` is the manifest that asks, when it is a file. ``shared``:
+    others with records of their own apply the same agent, so that what the target remembers counts before what is kept here.
     """
 
     scope: Scope
@@ -38,12 +39,13 @@ class Setting:
     emit: Emit = ignore
     clock: Clock = field(default_factory=SystemClock)
     lock_timeout: float = 0.0
+    shared: bool = False
     on_point: OnPoint = pass_by
 
     @property
     def place(self) -> Place:
         """Where the ledger is."""
-        return Place(self.scope, self.driver, self.state_dir / self.scope.agent / self.scope.target)
+        return Place(self.scope, self.driver, self.state_dir / self.scope.agent / self.scope.target, self.shared)
 
     @contextmanager
     def hold_lock(self, verb: str) -> Iterator[Ledger]:

@@ -210,13 +210,37 @@ class Continuity(Strict):
     )
 
 
+# Who, options, kind of key, key, and whatever remark: ssh-keygen(1), ALLOWED SIGNERS.
+_SIGNER = r"^[^\s#]+ +(\S+ +)?(ssh-|ecdsa-|sk-)\S+ +[A-Za-z0-9+/]+=*( .*)?$"
+
+
 class Updates(Strict):
     """Following a git repository."""
 
-    git: str = Field(description="The repository.", examples=["https://git.example.org/alice/agents.git"])
+    git: str = Field(
+        pattern=r"^(https://|ssh://|[A-Za-z0-9_][A-Za-z0-9_.-]*@)[^\s\"'\\]+$",
+        description="The repository: https://…, ssh://… or git@host:…; its head is followed.",
+        examples=["https://git.example.org/alice/agents.git"],
+    )
     path: str = Field(default=".", description="The folder in it that holds agent.yaml.")
     every: Duration = Field(default="5m", description="How often to look.")
     verify: Literal["signed-commits", "none"] = Field(default="signed-commits", description="What a commit must prove.")
+    signers: list[Annotated[str, Field(pattern=_SIGNER)]] = Field(
+        default_factory=list,
+        description="Who may sign: lines of an allowed signers file of ssh, such as `alice@example.org ssh-ed25519 AAAA…`.",
+        examples=[
+            ["alice@example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPm9mM7cAlE2sBy0d7fVJwAXCYp7tyr8ONpv4vRvN9gV"]
+        ],
+    )
+    key: Name | None = Field(
+        default=None, description="The declared secret with the private ssh key that may read a repository behind ssh."
+    )
+    known_hosts: list[Annotated[str, Field(pattern=r"^[^\s#]+ +\S.*$")]] = Field(
+        default_factory=list,
+        alias="known-hosts",
+        description="The keys of that repository's host, as lines of known_hosts.",
+        examples=[["git.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPm9mM7cAlE2sBy0d7fVJwAXCYp7tyr8ONpv4vRvN9gV"]],
+    )
     on_failure: Literal["rollback", "stop"] = Field(
         default="rollback", alias="on-failure", description="What to do when an update fails."
     )

@@ -14,6 +14,7 @@ from paictl.manifest.machines import check_hosts
 from paictl.manifest.schedules import check_schedules
 from paictl.manifest.sharing import check_sharing
 from paictl.manifest.tree import entries, mapping_at, text_at
+from paictl.manifest.updates import check_updates
 from paictl.manifest.vpn import check_vpns
 
 __all__ = ["check_rules"]
@@ -47,6 +48,7 @@ def check_rules(tree: Mapping[str, Any]) -> Iterator[Finding]:
     yield from check_vpns(tree)
     yield from check_schedules(tree)
     yield from check_sharing(tree)
+    yield from check_updates(tree)
 
 
 # engine -> how it may be managed

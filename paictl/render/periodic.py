@@ -9,16 +9,22 @@ from paictl.blueprint.types import Blueprint, Service
 
 __all__ = ["PERIODIC", "periodic_hosts", "periodic_unit", "periodic_vars"]
 
-PERIODIC = ("backup",)
+PERIODIC = ("backup", "sync")
 """The roles, in the order in which they run: after all others, whose user and build they use."""
 
 _LATEST_SECONDS = 3600
+_LATEST_LOOK_SECONDS = 60
+# Exit codes of paictl: failed before any change (the network is away, a secret can't be read).
+_CHANGED_NOTHING = (1,)
 
 
 def periodic_hosts(blueprint: Blueprint, role: str) -> tuple[str, ...]:
-    """The names of the hosts that such a role is for: those that have data of the agent, when the manifest wants it at all."""
+    """The names of the hosts that such a role is for, when the manifest wants it at all."""
+    if role == "sync":
+        return (_here(),) if blueprint.updates else ()
     if role == "backup" and blueprint.backup is None:
         return ()
+    # Those that have data of the agent.
     return tuple(dict.fromkeys(_host(blueprint, one) for one in blueprint.services if one.holds_data))
 
 
@@ -29,7 +35,7 @@ def periodic_unit(blueprint: Blueprint, role: str) -> str:
 
 def periodic_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, object]:
     """What such a role is told on a host. Raises ``KeyError`` for a role that is none of these."""
-    return {"backup": _backup}[role](blueprint, host)
+    return {"backup": _backup, "sync": _sync}[role](blueprint, host)
 
 
 def _backup(blueprint: Blueprint, host: str) -> Mapping[str, object]:
@@ -56,6 +62,33 @@ def _backup(blueprint: Blueprint, host: str) -> Mapping[str, object]:
         # The timer comes by a little earlier or later each time.
         "backup_due_seconds": wanted.every - apart // 2,
     }
+
+
+def _sync(blueprint: Blueprint, _host: str) -> Mapping[str, object]:
+    wanted = blueprint.updates
+    if wanted is None:
+        return {}
+    told: dict[str, object] = {
+        "sync_agent": blueprint.agent,
+        "sync_git": wanted.git,
+        "sync_path": wanted.path,
+        "sync_apply": list(wanted.apply),
+        "sync_again": list(_CHANGED_NOTHING),
+        "sync_verify": "none" if wanted.signers is None else "signed-commits",
+        "sync_signers": list(wanted.signers or ()),
+        "sync_on_failure": "rollback" if wanted.rollback else "stop",
+        "sync_every_seconds": wanted.every,
+        "sync_delay_seconds": min(wanted.every // 10, _LATEST_LOOK_SECONDS),
+    }
+    if wanted.key:
+        told |= {"sync_secret": wanted.key, "sync_known_hosts": "\n".join(wanted.known_hosts)}
+    return told
+
+
+def _here() -> str:
+    from paictl.render.units import HERE
+
+    return HERE
 
 
 def _host(blueprint: Blueprint, service: Service) -> str:

@@ -80,7 +80,7 @@ def followed(lan: Lan) -> Iterator[_Followed]:
         "sync_apply": _APPLY,
         "sync_signers": [f"alice@example.org {public}"],
         # Nothing but a test looks.
-        "sync_calendar": "yearly",
+        "sync_every_seconds": 31_536_000,
     }
     assert "Install the unit and its timer" in changed(play(host, "sync", variables))
     served = f"""

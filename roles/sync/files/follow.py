@@ -25,6 +25,10 @@ class Refused(Exception):
     """What is wrong and what to do about it, for the journal."""
 
 
+class Unchanged(Refused):
+    """Nothing was changed, and the same may do better later."""
+
+
 def git(repository, *words, **more):
     """What a git command said."""
     settings = {"core.hooksPath": "/dev/null", "fetch.fsckObjects": "true", "gc.auto": "0", **more}
@@ -45,6 +49,7 @@ def git(repository, *words, **more):
 def fetch(config, folder):
     """Bring the head of the repository, whole, as a bundle."""
     repository = folder / "fetched"
+    _lay_out_key()
     if not repository.is_dir():
         git(repository, "init", "--quiet", "--bare", str(repository))
     try:
@@ -55,6 +60,15 @@ def fetch(config, folder):
     git(repository, "bundle", "create", "--quiet", str(temporary), "refs/heads/followed")
     temporary.rename(folder / _BUNDLE)
     return "fetched"
+
+
+def _lay_out_key():
+    """The key in memory, where ssh looks for it: it takes none for one whose last line does not end."""
+    given, place = os.environ.get("CREDENTIALS_DIRECTORY"), os.environ.get("RUNTIME_DIRECTORY")
+    if given and place:
+        key = Path(place, "key")
+        key.touch(0o600)
+        key.write_bytes(Path(given, "key").read_bytes().rstrip(b"\n") + b"\n")
 
 
 def take(config, folder):
@@ -69,12 +83,18 @@ def take(config, folder):
     if commit == known.get("failed"):
         raise Refused(f"{commit[:12]} could not be applied; the next commit is tried")
     _prove(config, repository, commit, known.get("commit"))
-    _check_out(repository, commit, folder)
+    _check_out(config, repository, commit, folder)
     try:
         _apply(config, folder, commit)
+    except Unchanged as error:
+        raise Refused(f"{commit[:12]} is not applied yet: {error}; it is tried again") from error
     except Refused as error:
         _write(folder, {**known, "failed": commit})
         raise Refused(f"{commit[:12]} could not be applied: {error}{_back(config, folder, known.get('commit'))}") from error
+    if not Path(config["signers"]).exists():
+        # It was this commit that ended it, and left what it stood on itself.
+        shutil.rmtree(folder)
+        return f"applied {commit[:12]}, with which the repository is followed no more"
     git(repository, "update-ref", "refs/heads/applied", commit)
     _write(folder, {"commit": commit})
     _tidy(folder, {commit, known.get("commit")})
@@ -94,7 +114,7 @@ def _prove(config, repository, commit, before):
             raise Refused(f"{commit[:12]} does not follow {before[:12]}: an older or another history is not taken") from None
 
 
-def _check_out(repository, commit, folder):
+def _check_out(config, repository, commit, folder):
     place = folder / "commits" / commit
     if place.is_dir():
         return
@@ -103,6 +123,9 @@ def _check_out(repository, commit, folder):
     temporary.mkdir(parents=True)
     git(repository, f"--work-tree={temporary}", "read-tree", commit)
     git(repository, f"--work-tree={temporary}", "checkout-index", "--all", f"--prefix={temporary}/")
+    # No repository, but enough to tell of which one it is, as in a clone.
+    (temporary / ".git").mkdir()
+    (temporary / ".git" / "config").write_text(f'[remote "origin"]\n\turl = {config["git"]}\n', encoding="utf-8")
     os.sync()
     temporary.rename(place)
 
@@ -117,7 +140,7 @@ def _apply(config, folder, commit):
         timeout=_APPLY_SECONDS, check=False,
     )
     if done.returncode != 0:
-        raise Refused(f"{config['apply'][0]} ended with {done.returncode}")
+        raise (Unchanged if done.returncode in config["again"] else Refused)(f"{config['apply'][0]} ended with {done.returncode}")
 
 
 def _back(config, folder, commit):
