@@ -87,7 +87,9 @@ class Ledger:
         releases = self.place.releases
         numbers = releases.numbers()
         last = releases.find(numbers[-1]) if numbers else None
-        if last is not None and _bare(last.resources) == _bare(desired.resources):
+        # One that is older than what the target tells of was followed by somebody else's, whose number is theirs.
+        newest = last is not None and last.number >= self.inventory.release
+        if last is not None and newest and _bare(last.resources) == _bare(desired.resources):
             return last.number
         release = Release(
             number=max([self.inventory.release, *numbers]) + 1,

@@ -210,6 +210,7 @@ class Continuity(Strict):
     )
 
 
+_ALICE = "alice@example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPm9mM7cAlE2sBy0d7fVJwAXCYp7tyr8ONpv4vRvN9gV"
 # Who, options, kind of key, key, and whatever remark: ssh-keygen(1), ALLOWED SIGNERS.
 _SIGNER = r"^[^\s#]+ +(\S+ +)?(ssh-|ecdsa-|sk-)\S+ +[A-Za-z0-9+/]+=*( .*)?$"
 
@@ -218,14 +219,14 @@ class Updates(Strict):
     """Following a git repository."""
 
     git: str = Field(
-        pattern=r"^(https://|ssh://|[A-Za-z0-9_][A-Za-z0-9_.-]*@)[^\s\"'\\]+$",
+        pattern=r"^((https|ssh)://[A-Za-z0-9_\[]|[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9_\[][^\s/:]*:)[^\s\"'\\]+$",
         description="The repository: https://…, ssh://… or git@host:…; its head is followed.",
         examples=["https://git.example.org/alice/agents.git"],
     )
     path: str = Field(default=".", description="The folder in it that holds agent.yaml.")
     every: Duration = Field(default="5m", description="How often to look.")
     verify: Literal["signed-commits", "none"] = Field(default="signed-commits", description="What a commit must prove.")
-    signers: list[Annotated[str, Field(pattern=_SIGNER)]] = Field(
+    signers: list[Annotated[str, Field(pattern=_SIGNER, examples=[_ALICE])]] = Field(
         default_factory=list,
         description="Who may sign: lines of an allowed signers file of ssh, such as `alice@example.org ssh-ed25519 AAAA…`.",
         examples=[

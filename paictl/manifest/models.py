@@ -219,7 +219,16 @@ class Spec(Strict):
     updates: Updates | None = Field(
         default=None,
         description="The repository it follows.",
-        examples=[{"git": "https://git.example.org/alice/agents.git", "path": "atlas", "every": "5m"}],
+        examples=[
+            {
+                "git": "https://git.example.org/alice/agents.git",
+                "path": "atlas",
+                "every": "5m",
+                "signers": [
+                    "alice@example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPm9mM7cAlE2sBy0d7fVJwAXCYp7tyr8ONpv4vRvN9gV"
+                ],
+            }
+        ],
     )
 
 

@@ -32,14 +32,14 @@ def check_updates(tree: Mapping[str, Any]) -> Iterator[Finding]:
 def _repository(git: str) -> Iterator[Finding]:
     try:
         parts = urlsplit(git)
-        secret = parts.password is not None or (parts.scheme == "https" and parts.username is not None)
+        user = parts.scheme == "https" and parts.username is not None
     except ValueError:
         yield Finding("invalid-value", (*_PATH, "git"), f"`{git}` is not an address", "correct it")
         return
-    if secret:
-        # The value itself is not repeated: it may be a token.
+    # A password beside it is told as every other secret that stands in a manifest.
+    if user and parts.password is None:
         advice = "take it out; a private repository is read over ssh, with `key` and `known-hosts`"
-        yield Finding("literal-secret", (*_PATH, "git"), "the address of the repository has a login in it", advice)
+        yield Finding("invalid-value", (*_PATH, "git"), "the address of the repository has a login in it", advice)
 
 
 def _folder(path: str | None) -> Iterator[Finding]:
@@ -60,6 +60,8 @@ def _by_ssh(tree: Mapping[str, Any], updates: Mapping[str, Any]) -> Iterator[Fin
                 advice = "remove it: https:// is for a repository that everybody may read; ssh:// uses a key"
                 yield Finding("not-with", (*_PATH, name), summary, advice, at_key=True)
         return
+    if "@" not in git and not git.startswith("ssh://"):
+        return  # said by the types
     for name, what in (("key", "the secret with the key that may read it"), ("known-hosts", "what ssh-keyscan prints")):
         if not updates.get(name):
             summary = f"a repository behind ssh needs `{name}`"

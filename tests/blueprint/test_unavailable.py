@@ -16,7 +16,7 @@ WANTED = {
     "  memory: {store: {engine: qdrant}}\n": "memory store qdrant",
     "  orchestration: {engine: temporal}\n": "engine temporal",
     '  backup: {to: "file:///b", encrypt: {age: ["age1x"]}}\n': "backup",
-    '  updates: {git: "https://x.example/a.git"}\n': "git repository",
+    '  updates: {git: "https://x.example/a.git", verify: none}\n': "git repository",
     '  federation: {peers: {c: {key: "pai:x", url: "https://x.example"}}}\n': "federation",
     "  identity: {rotate: 30d}\n": "key rotation",
     "  state: {engine: postgres}\n": "state in Postgres",

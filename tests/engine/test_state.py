@@ -34,6 +34,19 @@ def test_a_lost_state_directory_is_rebuilt_from_the_target(bench: Bench) -> None
     assert set(bench.standing()) == {"volume/memory"}
 
 
+@pytest.mark.promise(12, 15)
+def test_of_two_that_share_a_target_each_goes_on_from_what_the_other_did_last(bench: Bench) -> None:
+    """A person, and a timer of root's, each with a state directory of their own."""
+    person = bench.reconciler(shared=True)
+    timer = bench.reconciler(shared=True, state_dir=bench.folder / "root")
+    whole, part = small_graph(), small_graph()[:-1]
+    assert person.apply(wanting(whole)).release == 1
+    assert timer.apply(wanting(part)).release == 2
+    assert person.apply(wanting(whole)).release == 3, "1 is what stood once, and 2 is somebody else's"
+    assert timer.apply(wanting(whole)).plan.empty
+    assert person.plan(wanting(whole)).empty
+
+
 @pytest.mark.promise(15)
 @pytest.mark.parametrize("keep", [0, 1, 40, 200])
 def test_a_truncated_state_is_rebuilt_with_a_warning(bench: Bench, keep: int) -> None:

@@ -28,6 +28,10 @@ class Followed:
         )
         return self.typed("git -C agent rev-parse HEAD").strip()
 
+    def withdraw(self) -> None:
+        """The last commit is none any more."""
+        self.typed("cd agent; git reset -q --hard HEAD~1; git push -qf origin HEAD:main")
+
     def sync(self) -> str:
         """Look once, as the timer does; the last line of its journal. Raises ``Refused`` with it when the unit failed."""
         try:

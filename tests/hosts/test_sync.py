@@ -127,7 +127,7 @@ def test_a_commit_that_can_not_be_applied_goes_back_and_is_not_tried_twice(follo
     good = followed.commit("echo good >>/var/tmp/applied")
     followed.sync()
     bad = followed.commit("echo bad >>/var/tmp/applied; exit 3")
-    with pytest.raises(Refused, match=f"could not be applied: sh ended with 3; {good[:12]} was put back"):
+    with pytest.raises(Refused, match=f"could not be applied: sh ./apply.sh ended with 3; {good[:12]} was put back"):
         followed.sync()
     with pytest.raises(Refused, match="the next commit is tried"):
         followed.sync()

@@ -92,7 +92,8 @@ def take(config, folder):
         _write(folder, {**known, "failed": commit})
         raise Refused(f"{commit[:12]} could not be applied: {error}{_back(config, folder, known.get('commit'))}") from error
     if not Path(config["signers"]).exists():
-        # It was this commit that ended it, and left what it stood on itself.
+        # It was this commit that ended it, and left what it stood on itself. Where this runs, one folder is mounted for who fetches.
+        subprocess.run(["umount", str(folder / "fetching")], env=_ENVIRONMENT, capture_output=True, check=False)
         shutil.rmtree(folder)
         return f"applied {commit[:12]}, with which the repository is followed no more"
     git(repository, "update-ref", "refs/heads/applied", commit)
@@ -138,9 +139,11 @@ def _apply(config, folder, commit):
     done = subprocess.run(
         config["apply"], cwd=place, env={**_ENVIRONMENT, "HOME": "/root", "SYNC_COMMIT": commit}, stdin=subprocess.DEVNULL,
         timeout=_APPLY_SECONDS, check=False,
+        # The unit's own is for what is fetched; what is made here others may have to read.
+        umask=0o022,
     )
     if done.returncode != 0:
-        raise (Unchanged if done.returncode in config["again"] else Refused)(f"{config['apply'][0]} ended with {done.returncode}")
+        raise (Unchanged if done.returncode in config["again"] else Refused)(f"{' '.join(config['apply'])} ended with {done.returncode}")
 
 
 def _back(config, folder, commit):
