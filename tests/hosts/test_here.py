@@ -86,7 +86,7 @@ def test_a_commit_that_can_not_be_applied_goes_back_and_status_says_so(machine: 
     assert followed.sync() == f"applied {mended[:12]}"
 
 
-@pytest.mark.promise(14)
+@pytest.mark.promise(16)
 def test_the_timer_waits_for_whoever_is_at_it(machine: Host, followed: Followed) -> None:
     lock = "/run/paictl-hearth.pi.lock"
     machine.exec(["systemd-run", "-q", "--unit=somebody", "flock", lock, "sleep", "3"])
