@@ -113,29 +113,34 @@ def plan_lines(
     address = max(len(str(step.address)) for step in plan.steps)
     lines.append("")
     for step in plan.steps:
-        lines += _step_lines(step, page, action, address)
-        if previews is not None and step.address in previews:
-            lines += preview_lines(previews[step.address], page)
+        preview = (previews or {}).get(step.address)
+        lines += _step_lines(step, page, action, address, texts=preview is None or not preview.differs)
+        if preview is not None:
+            lines += preview_lines(preview, page)
     effects = [line for effect in _effects(plan) for line in wrap(effect, page.width, "  ")]
     return [*lines, "", *effects, *_away(plan, page)] if effects else [*lines, *_away(plan, page)]
 
 
 def _away(plan: Plan, page: Page) -> list[str]:
     """What nobody could look at."""
-    told = [f"Not reached: {place}: {why}" for place, why in sorted(plan.away.items())]
+    reasons = sorted(plan.away.items())
+    # A reason names its place, unless it is about something on it.
+    told = [f"Not reached: {why if why.startswith(f'{place} ') else f'{place}: {why}'}" for place, why in reasons]
     told += [f"Left alone there: {len(plan.unseen)} of what is wanted."] if plan.unseen else []
     lines = [line for one in told for line in wrap(one, page.width, "  ")]
     return ["", *(page.style(line, fg="red") for line in lines)] if lines else []
 
 
-def _step_lines(step: Step, page: Page, action: int, address: int) -> Iterator[str]:
+def _step_lines(step: Step, page: Page, action: int, address: int, *, texts: bool) -> Iterator[str]:
+    """``texts``: with the lines that differ in long values; else those stand in the step's preview."""
     verb = page.style(f"{step.action:<{action}}", fg=_COLORS[step.action])
     yield from _beside(f"  {verb}  {step.address!s:<{address}}", _cause(step), page.width)
-    shown = step.changes if page.detail else step.changes[:8]
+    changes = [change for change in step.changes if texts or not _is_text(change, page)]
+    shown = changes if page.detail else changes[:8]
     for change in shown:
         yield from _change_lines(change, page)
-    if len(step.changes) > len(shown):
-        yield f"{' ' * 6}and {len(step.changes) - len(shown)} more changes; -v shows them"
+    if len(changes) > len(shown):
+        yield f"{' ' * 6}and {len(changes) - len(shown)} more changes; -v shows them"
 
 
 def _beside(lead: str, text: str, width: int) -> Iterator[str]:
@@ -166,7 +171,7 @@ def _change_lines(change: Change, page: Page) -> Iterator[str]:
     before, after = _value(change.before), _value(change.after)
     if change.before is None or change.after is None:
         parts = [f"+ {_cut(after, page)}" if change.before is None else f"- {_cut(before, page)}"]
-    elif max(len(before), len(after)) > _limit(page) or "\n" in before or "\n" in after:
+    elif _is_text(change, page):
         # Side by side, two long texts are cut off before they differ.
         yield from _indented(f"{change.path}:", 6, page)
         yield from diff_lines(compared(before, after), page, " " * 8)
@@ -180,6 +185,13 @@ def _change_lines(change: Change, page: Page) -> Iterator[str]:
     yield from _indented(f"{change.path}:", 6, page)
     for part in parts:
         yield from _indented(part, 8, page)
+
+
+def _is_text(change: Change, page: Page) -> bool:
+    """Whether it is shown by the lines that differ: it is too long to stand beside what takes its place."""
+    before, after = _value(change.before), _value(change.after)
+    long = max(len(before), len(after)) > _limit(page) or "\n" in before + after
+    return long and change.before is not None and change.after is not None
 
 
 def _indented(text: str, columns: int, page: Page) -> Iterator[str]:

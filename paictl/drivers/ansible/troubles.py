@@ -39,6 +39,12 @@ _SSH: Sequence[_Row] = (
         "See that it is on, that its address is right, and that nothing on the way drops the packets.",
     ),
     (
+        # Of a host that is not reached: a connection that was open already goes nowhere any more.
+        r"[Tt]imeout \(?\d*s?\)? ?waiting for privilege escalation prompt",
+        "{host} stopped answering at {where}",
+        "It may have lost its power or its network; or its sudo waits for something: try `sudo true` on it.",
+    ),
+    (
         r"Could not resolve hostname|Name or service not known",
         "nobody knows the name of {host}, {where}",
         "Correct its `address`, or write an IP address.",
