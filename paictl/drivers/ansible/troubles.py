@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from paictl.drivers.ansible.host_keys import fingerprint
+from paictl.drivers.ansible.fingerprints import fingerprint
 from paictl.drivers.ansible.hosts import Login
 from paictl.errors import PaictlError, Refused, Unreachable
 
