@@ -1,11 +1,12 @@
-"""The variables of roles that hosts have for what they do by themselves now and then. Pure; called by ``render.units``."""
+"""The variables of roles that hosts have for what they do by themselves now and then. Pure; called by ``render.roles``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from paictl.blueprint.periodic import calendar
-from paictl.blueprint.types import Blueprint, Service
+from paictl.blueprint.types import Blueprint
+from paictl.render.layout import build, host_of, user_of
 
 __all__ = ["PERIODIC", "periodic_hosts", "periodic_unit", "periodic_vars"]
 
@@ -19,7 +20,7 @@ def periodic_hosts(blueprint: Blueprint, role: str) -> tuple[str, ...]:
     """The names of the hosts that such a role is for: those that have data of the agent, when the manifest wants it at all."""
     if role == "backup" and blueprint.backup is None:
         return ()
-    return tuple(dict.fromkeys(_host(blueprint, one) for one in blueprint.services if one.holds_data))
+    return tuple(dict.fromkeys(host_of(blueprint, one) for one in blueprint.services if one.holds_data))
 
 
 def periodic_unit(blueprint: Blueprint, role: str) -> str:
@@ -33,12 +34,10 @@ def periodic_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, ob
 
 
 def _backup(blueprint: Blueprint, host: str) -> Mapping[str, object]:
-    from paictl.render.units import build, user_of
-
     wanted = blueprint.backup
     if wanted is None:
         return {}
-    mine = [one for one in blueprint.services if _host(blueprint, one) == host]
+    mine = [one for one in blueprint.services if host_of(blueprint, one) == host]
     read = {name for one in mine for name in one.secrets}
     when, apart = calendar(wanted.every)
     return {
@@ -56,9 +55,3 @@ def _backup(blueprint: Blueprint, host: str) -> Mapping[str, object]:
         # The timer comes by a little earlier or later each time.
         "backup_due_seconds": wanted.every - apart // 2,
     }
-
-
-def _host(blueprint: Blueprint, service: Service) -> str:
-    from paictl.render.units import host_of
-
-    return host_of(blueprint, service)
