@@ -1,4 +1,4 @@
-"""What Ansible, ssh and sudo say when something fails, as what a person can act on. Pure; called by ``running`` and by bootstrap."""
+"""What Ansible, ssh and sudo say when something fails, as what a person can act on. Pure; called by ``hearing`` and by bootstrap."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from paictl.drivers.ansible.hearing import HostRun
 from paictl.drivers.ansible.hosts import Hosts, Login, Passwords, nobody
-from paictl.drivers.ansible.running import HostRun, run
+from paictl.drivers.ansible.running import run
 from paictl.drivers.ansible.shell import Shell
 from paictl.drivers.ansible.troubles import LockedOut
 from paictl.errors import Refused
