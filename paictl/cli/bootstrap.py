@@ -105,7 +105,9 @@ def _document(host: _Host) -> dict[str, object]:
 
 def _lines(session: Session, host: _Host) -> list[str]:
     if host.error is not None:
-        return [f"{host.name}: {host.error.summary}", f"  help: {host.error.help}"]
+        said = host.error.summary
+        named = said.startswith((f"{host.name} ", f"{host.name}:"))
+        return [said if named else f"{host.name}: {said}", f"  help: {host.error.help}"]
     key = "a key of paictl's own" if host.own else "a key of yours"
     lines = [f"{host.name}: {'opened by' if not host.installed else 'now opened by'} {key}"]
     declared = session.manifest.target_spec.hosts[host.name]

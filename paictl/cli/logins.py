@@ -187,7 +187,7 @@ def _agreed(
 
 
 def _agree(login: Login, key: str, before: LockedHost | None, terminal: Terminal, rules: Pinning) -> None:
-    from paictl.drivers.ansible.host_keys import fingerprint
+    from paictl.drivers.ansible.fingerprints import fingerprint
 
     kind = key.partition(" ")[0].removeprefix("ssh-").upper()
     where = f"{login.name} ({login.address}{f', port {login.port}' if login.port != _PORT else ''})"

@@ -6,18 +6,15 @@ Called by ``resolution``. Only the docker driver pins: the others have no engine
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from paictl.blueprint import vpn_image
 from paictl.blueprint.images import image_reference
 from paictl.blueprint.types import Blueprint
+from paictl.cli.rules import Rules
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit
 from paictl.manifest.load import Manifest
 from paictl.manifest.lock import LockedImage
-
-if TYPE_CHECKING:
-    from paictl.cli.resolution import Rules
 
 __all__ = ["locked_images"]
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
+from paictl.cli.console.diff import compared, diff_lines
 from paictl.cli.console.failure import diagnostic_document
 from paictl.cli.console.page import Page
 from paictl.cli.console.table import cell_width, wrap
@@ -28,6 +29,8 @@ _COLORS: Mapping[Action, str] = {
     "run": "cyan",
 }
 _ACTIONS = tuple(_COLORS)
+# A value of so many characters is told in a line.
+_SHORT = 60
 
 Previews = Mapping[Address, Preview]
 """What is told of steps beforehand."""
@@ -110,29 +113,34 @@ def plan_lines(
     address = max(len(str(step.address)) for step in plan.steps)
     lines.append("")
     for step in plan.steps:
-        lines += _step_lines(step, page, action, address)
-        if previews is not None and step.address in previews:
-            lines += preview_lines(previews[step.address], page)
+        preview = (previews or {}).get(step.address)
+        lines += _step_lines(step, page, action, address, texts=preview is None or not preview.differs)
+        if preview is not None:
+            lines += preview_lines(preview, page)
     effects = [line for effect in _effects(plan) for line in wrap(effect, page.width, "  ")]
     return [*lines, "", *effects, *_away(plan, page)] if effects else [*lines, *_away(plan, page)]
 
 
 def _away(plan: Plan, page: Page) -> list[str]:
     """What nobody could look at."""
-    told = [f"Not reached: {place}: {why}" for place, why in sorted(plan.away.items())]
+    reasons = sorted(plan.away.items())
+    # A reason names its place, unless it is about something on it.
+    told = [f"Not reached: {why if why.startswith(f'{place} ') else f'{place}: {why}'}" for place, why in reasons]
     told += [f"Left alone there: {len(plan.unseen)} of what is wanted."] if plan.unseen else []
     lines = [line for one in told for line in wrap(one, page.width, "  ")]
     return ["", *(page.style(line, fg="red") for line in lines)] if lines else []
 
 
-def _step_lines(step: Step, page: Page, action: int, address: int) -> Iterator[str]:
+def _step_lines(step: Step, page: Page, action: int, address: int, *, texts: bool) -> Iterator[str]:
+    """``texts``: with the lines that differ in long values; else those stand in the step's preview."""
     verb = page.style(f"{step.action:<{action}}", fg=_COLORS[step.action])
     yield from _beside(f"  {verb}  {step.address!s:<{address}}", _cause(step), page.width)
-    shown = step.changes if page.detail else step.changes[:8]
+    changes = [change for change in step.changes if texts or not _is_text(change, page)]
+    shown = changes if page.detail else changes[:8]
     for change in shown:
         yield from _change_lines(change, page)
-    if len(step.changes) > len(shown):
-        yield f"{' ' * 6}and {len(step.changes) - len(shown)} more changes; -v shows them"
+    if len(changes) > len(shown):
+        yield f"{' ' * 6}and {len(changes) - len(shown)} more changes; -v shows them"
 
 
 def _beside(lead: str, text: str, width: int) -> Iterator[str]:
@@ -160,25 +168,51 @@ def _cause(step: Step) -> str:
 
 
 def _change_lines(change: Change, page: Page) -> Iterator[str]:
-    before, after = _value(change.before, page), _value(change.after, page)
+    before, after = _value(change.before), _value(change.after)
     if change.before is None or change.after is None:
-        said = f"+ {after}" if change.before is None else f"- {before}"
+        parts = [f"+ {_cut(after, page)}" if change.before is None else f"- {_cut(before, page)}"]
+    elif _is_text(change, page):
+        # Side by side, two long texts are cut off before they differ.
+        yield from _indented(f"{change.path}:", 6, page)
+        yield from diff_lines(compared(before, after), page, " " * 8)
+        return
     else:
-        said = f"{before} → {after}"
-    line = f"{' ' * 6}{change.path}: {said}"
+        parts = [before, f"→ {after}"]
+    line = f"{' ' * 6}{change.path}: {' '.join(parts)}"
     if not page.width or cell_width(line) <= page.width:
         yield line
         return
-    yield f"{' ' * 6}{change.path}:"
-    for part in [before, f"→ {after}"] if "→" in said else [said]:
-        yield from (f"{' ' * 8}{piece}" for piece in wrap(part, page.width - 8, "  "))
+    yield from _indented(f"{change.path}:", 6, page)
+    for part in parts:
+        yield from _indented(part, 8, page)
 
 
-def _value(value: object, page: Page) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else value
-    text = " ".join(text.split())
-    limit = 10_000 if page.detail else 60 if page.wide else 28
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _is_text(change: Change, page: Page) -> bool:
+    """Whether it is shown by the lines that differ: it is too long to stand beside what takes its place."""
+    before, after = _value(change.before), _value(change.after)
+    long = max(len(before), len(after)) > _limit(page) or "\n" in before + after
+    return long and change.before is not None and change.after is not None
+
+
+def _indented(text: str, columns: int, page: Page) -> Iterator[str]:
+    yield from (" " * columns + piece for piece in wrap(text, page.width - columns if page.width else 0, "  "))
+
+
+def _value(value: object) -> str:
+    """As a text: a small one in one line, what is nested and long in many, so that it can be compared."""
+    if isinstance(value, str):
+        return value.strip()
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHORT else json.dumps(value, ensure_ascii=False, default=str, indent=2)
+
+
+def _cut(text: str, page: Page) -> str:
+    line, limit = " ".join(text.split()), 10_000 if page.detail else _limit(page)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _limit(page: Page) -> int:
+    return _SHORT if page.wide else 28
 
 
 def _effects(plan: Plan) -> Iterator[str]:

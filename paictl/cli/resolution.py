@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from paictl import places
 from paictl.blueprint.compile import Resolved, compile_blueprint
 from paictl.blueprint.types import Blueprint, RuntimePin, Weights
+from paictl.cli.rules import Rules
 from paictl.errors import PaictlError, Refused
 from paictl.events import Emit, ignore
 from paictl.manifest.load import Manifest
@@ -25,24 +26,7 @@ if TYPE_CHECKING:
     from paictl.fit.machines import Share
     from paictl.secrets import SecretReference
 
-__all__ = ["Resolution", "Rules", "lock_digest", "lock_path", "read_secret", "resolve", "secret_reference"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How far resolving may go. ``locked``: nothing is resolved; ``download``: files may be fetched to learn of them.
-
-    ``fresh``: what the lock answered before does not count; ``secrets``: their fingerprints are wanted; ``images``: exact
-    ones are, where ``driver`` runs any.
-    """
-
-    locked: bool = False
-    offline: bool = False
-    download: bool = False
-    fresh: bool = False
-    secrets: bool = False
-    images: bool = False
-    driver: str = ""
+__all__ = ["Resolution", "lock_digest", "lock_path", "read_secret", "resolve", "secret_reference"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,8 @@ class Session:
         images: bool = False,
     ) -> Resolution:
         """What the manifest comes to here."""
-        from paictl.cli.resolution import Rules, resolve
+        from paictl.cli.resolution import resolve
+        from paictl.cli.rules import Rules
 
         flags = self.call.flags
         rules = Rules(flags.locked, flags.offline, download, fresh, secrets, images, self.driver_name)

@@ -39,6 +39,11 @@ class Preview:
     tasks: tuple[TaskPreview, ...] = ()
     untold: str = ""
 
+    @property
+    def differs(self) -> bool:
+        """Whether it shows what changes, line by line."""
+        return any(task.differences for task in self.tasks)
+
 
 @runtime_checkable
 class Previewing(Protocol):

@@ -9,7 +9,9 @@ from paictl.assets import asset
 from paictl.blueprint.types import Blueprint
 from paictl.render.containers import listing, model_folders
 from paictl.render.environment import environment
-from paictl.render.units import HERE, ROLES, code, hosts_of, placed, role_vars, target, units
+from paictl.render.layout import HERE, lib_of
+from paictl.render.roles import ROLES, code, hosts_of, role_vars
+from paictl.render.units import placed, target, units
 
 __all__ = ["files"]
 
@@ -23,7 +25,7 @@ def files(blueprint: Blueprint) -> Mapping[str, str]:
         "folders": model_folders(blueprint),
         "here": HERE,
         "hosts_by_role": hosts_by_role,
-        "lib": f"/var/lib/paictl/{blueprint.agent}",
+        "lib": lib_of(blueprint),
     }
 
     def rendered(template: str, **more: object) -> str:

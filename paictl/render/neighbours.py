@@ -1,4 +1,4 @@
-"""What a host is told of those it talks to: the agent's other hosts, and devices in its VPN. Pure; variables for ``render.units``."""
+"""What a host is told of those it talks to: the agent's other hosts, and devices in its VPN. Pure; variables for ``render.roles``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 
 from paictl.blueprint.types import Blueprint, Host
+from paictl.render.layout import build, user_of
 
 __all__ = ["NEIGHBOURLY", "neighbour_hosts", "neighbour_vars", "openings"]
 
@@ -28,8 +29,6 @@ def neighbour_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, o
 
 def _link(blueprint: Blueprint, host: str) -> Mapping[str, object]:
     """The host's end of the links; nothing where nothing crosses between it and others."""
-    from paictl.render.units import build, user_of
-
     hosts = {one.name: one for one in blueprint.hosts}
     asks = {
         f"{one.service}/{one.endpoint}": {

@@ -1,11 +1,12 @@
-"""The variables of roles that hosts have for what they do by themselves now and then. Pure; called by ``render.units``."""
+"""The variables of roles that hosts have for what they do by themselves now and then. Pure; called by ``render.roles``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from paictl.blueprint.periodic import calendar
-from paictl.blueprint.types import Blueprint, Service
+from paictl.blueprint.types import Blueprint
+from paictl.render.layout import HERE, build, host_of, user_of
 
 __all__ = ["PERIODIC", "periodic_hosts", "periodic_unit", "periodic_vars"]
 
@@ -21,11 +22,11 @@ _CHANGED_NOTHING = (1,)
 def periodic_hosts(blueprint: Blueprint, role: str) -> tuple[str, ...]:
     """The names of the hosts that such a role is for, when the manifest wants it at all."""
     if role == "sync":
-        return (_here(),) if blueprint.updates else ()
+        return (HERE,) if blueprint.updates else ()
     if role == "backup" and blueprint.backup is None:
         return ()
     # Those that have data of the agent.
-    return tuple(dict.fromkeys(_host(blueprint, one) for one in blueprint.services if one.holds_data))
+    return tuple(dict.fromkeys(host_of(blueprint, one) for one in blueprint.services if one.holds_data))
 
 
 def periodic_unit(blueprint: Blueprint, role: str) -> str:
@@ -39,12 +40,10 @@ def periodic_vars(blueprint: Blueprint, role: str, host: str) -> Mapping[str, ob
 
 
 def _backup(blueprint: Blueprint, host: str) -> Mapping[str, object]:
-    from paictl.render.units import build, user_of
-
     wanted = blueprint.backup
     if wanted is None:
         return {}
-    mine = [one for one in blueprint.services if _host(blueprint, one) == host]
+    mine = [one for one in blueprint.services if host_of(blueprint, one) == host]
     read = {name for one in mine for name in one.secrets}
     when, apart = calendar(wanted.every)
     return {
@@ -83,15 +82,3 @@ def _sync(blueprint: Blueprint, _host: str) -> Mapping[str, object]:
     if wanted.key:
         told |= {"sync_secret": wanted.key, "sync_known_hosts": "\n".join(wanted.known_hosts)}
     return told
-
-
-def _here() -> str:
-    from paictl.render.units import HERE
-
-    return HERE
-
-
-def _host(blueprint: Blueprint, service: Service) -> str:
-    from paictl.render.units import host_of
-
-    return host_of(blueprint, service)

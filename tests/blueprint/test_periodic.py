@@ -9,7 +9,7 @@ from paictl.blueprint.periodic import calendar
 from paictl.blueprint.unavailable import unavailable
 from paictl.manifest.load import Manifest, load
 from paictl.render.periodic import periodic_hosts
-from paictl.render.units import role_vars
+from paictl.render.roles import role_vars
 from tests.blueprint.manifests import QUICKSTART, RESOLVED
 
 

@@ -13,7 +13,7 @@ from paictl.cli.origin import source_of
 from paictl.manifest.load import Manifest, load
 from paictl.render.ansible import files
 from paictl.render.periodic import periodic_hosts
-from paictl.render.units import role_vars, secret_hosts
+from paictl.render.roles import role_vars, secret_hosts
 from tests.blueprint.manifests import QUICKSTART, RESOLVED
 
 _SIGNER = "alice@example.org ssh-ed25519 AAAAC3Nza"

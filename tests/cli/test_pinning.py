@@ -9,7 +9,7 @@ import pytest
 
 from paictl.blueprint.compile import compile_blueprint
 from paictl.cli.pinning import locked_images
-from paictl.cli.resolution import Rules
+from paictl.cli.rules import Rules
 from paictl.errors import ExitCode, Refused
 from paictl.events import ignore
 from paictl.manifest.lock import LockedImage

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from paictl.drivers.ansible.hearing import HostRun
 from paictl.drivers.ansible.hosts import Hosts, Login
-from paictl.drivers.ansible.running import HostRun, run
+from paictl.drivers.ansible.running import run
 from tests.hosts.host import Host
 
 __all__ = ["changed", "play", "put"]

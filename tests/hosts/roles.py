@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from paictl.drivers.ansible.hearing import HostRun
 from paictl.drivers.ansible.hosts import Hosts, Login
-from paictl.drivers.ansible.running import HostRun, run
+from paictl.drivers.ansible.running import run
 from tests.hosts.host import Host
 
 __all__ = ["Variables", "applied", "logins", "played"]

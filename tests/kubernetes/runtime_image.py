@@ -18,7 +18,8 @@ import docker
 import docker.errors
 
 from paictl.blueprint.types import Blueprint
-from paictl.cli.resolution import Rules, resolve
+from paictl.cli.resolution import resolve
+from paictl.cli.rules import Rules
 from paictl.drivers.docker import images
 from paictl.events import ignore
 from paictl.manifest.load import load

@@ -16,7 +16,8 @@ import yaml
 from paictl.blueprint.periodic import Backup
 from paictl.blueprint.types import Blueprint
 from paictl.render import ansible
-from paictl.render.units import build, role_digest, role_vars
+from paictl.render.layout import build
+from paictl.render.roles import role_digest, role_vars
 from paictl.render.units import units as units_of
 from tests.render.blueprints import QUICKSTART, WITH_API_MODEL
 from tests.render.examples import EVERY

@@ -9,7 +9,7 @@ from paictl.blueprint.compile import compile_blueprint
 from paictl.blueprint.types import Blueprint
 from paictl.drivers.ansible.resources import resources
 from paictl.manifest.load import load
-from paictl.render.units import hosts_of, role_vars
+from paictl.render.roles import hosts_of, role_vars
 from tests.blueprint.manifests import RESOLVED
 
 _PHONE = "Hk0xwHsrMbMKZSvmHyTFLWnqXlFZ5kbJ0qO0kQLqPXo="

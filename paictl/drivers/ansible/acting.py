@@ -14,10 +14,11 @@ from paictl.assets import asset
 from paictl.drivers.ansible import records
 from paictl.drivers.ansible.blocks import SAID, Task, block, called, loaded, play
 from paictl.drivers.ansible.convoy import Convoy, Job
+from paictl.drivers.ansible.hearing import HostRun
 from paictl.drivers.ansible.hosts import Hosts
 from paictl.drivers.ansible.kinds import host_of, manages_of, work_of
 from paictl.drivers.ansible.logs import unit_name
-from paictl.drivers.ansible.running import HostRun, run
+from paictl.drivers.ansible.running import run
 from paictl.engine.driver import Scope, SecretReader
 from paictl.engine.logend import with_log
 from paictl.engine.model import Address, Observed, Resource, Step

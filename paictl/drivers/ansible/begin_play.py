@@ -1,4 +1,4 @@
-"""Becomes ``ansible-playbook``, so that it ends with the paictl that began it. Started by ``running``; knows nothing of paictl.
+"""Becomes ``ansible-playbook``, so that it ends with the paictl that began it. Started by ``playbook``; knows nothing of paictl.
 
 ``argv``: where to write the process's number, the pid that must be the parent, then the program's path and its arguments.
 """

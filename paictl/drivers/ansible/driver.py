@@ -23,7 +23,7 @@ from paictl.engine.driver import Holder, Peer, Reach, RoomResult, Scope, SecretR
 from paictl.engine.model import Address, Health, Observation, Resource, Step
 from paictl.engine.preview import Preview
 from paictl.events import Emit
-from paictl.render.units import host_of as host_of_service
+from paictl.render.layout import host_of as host_of_service
 from paictl.render.wiring import by_sockets
 
 __all__ = ["AnsibleDriver"]

@@ -1,33 +1,20 @@
-"""A host's key: what it shows, and how people compare it. Asked by the verbs that pin; nothing here decides to trust one."""
+"""The key that a host shows. Asked by the verbs that pin; nothing here decides to trust one."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import subprocess
 import tempfile
 from pathlib import Path
 
 from paictl.drivers.ansible.hosts import Login, private
+from paictl.drivers.ansible.troubles import not_reached
 from paictl.errors import PaictlError
 
-__all__ = ["fingerprint", "shown_key"]
+__all__ = ["shown_key"]
 
 _SECONDS = 15
 # The strongest first; whoever has none of these has not been updated for ten years.
 _KINDS = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
-
-
-def fingerprint(key: str) -> str:
-    """``SHA256:…``, as ``ssh-keygen -lf`` prints it on the host; of a key as in known_hosts: kind and base64."""
-    try:
-        blob = base64.b64decode(key.split()[1], validate=True)
-    except (IndexError, binascii.Error):
-        raise PaictlError(
-            f"{key!r} is no host key", help="agent.lock is written by paictl alone: restore it, or delete it."
-        ) from None
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def shown_key(login: Login) -> str:
@@ -59,15 +46,8 @@ def shown_key(login: Login) -> str:
         except FileNotFoundError:
             raise PaictlError("ssh is not installed here", help="apt-get install openssh-client") from None
         except subprocess.TimeoutExpired:
-            raise _not_reached(login, "Connection timed out") from None
+            raise not_reached(login, "Connection timed out") from None
         lines = known.read_text(encoding="ascii").splitlines() if known.exists() else []
     if not lines:
-        raise _not_reached(login, done.stderr)
+        raise not_reached(login, done.stderr)
     return " ".join(lines[0].split()[1:3])
-
-
-def _not_reached(login: Login, said: str) -> PaictlError:
-    # Here, since what ssh says may be about keys, whose fingerprints are told from here.
-    from paictl.drivers.ansible.troubles import not_reached
-
-    return not_reached(login, said)

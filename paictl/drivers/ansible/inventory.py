@@ -1,4 +1,4 @@
-"""What Ansible is told of hosts and of itself: an inventory, and its configuration. Pure but for the passwords; called by ``running``."""
+"""What Ansible is told of hosts and of itself: an inventory, and its configuration. Pure but for the passwords; called by ``playroom``."""
 
 from __future__ import annotations
 

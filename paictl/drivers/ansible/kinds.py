@@ -81,7 +81,7 @@ def work_of(resource: Resource) -> Work:
 
 
 def _install(_resource: Resource, spec: Mapping[str, Any]) -> dict[str, Any]:
-    from paictl.render.units import code
+    from paictl.render.roles import code
 
     files = {f"files/runtime/{path}": text for path, text in code().items()}
     return {"files": files | {f"files/units/paictl-{spec['agent']}.target": str(spec["target"])}}

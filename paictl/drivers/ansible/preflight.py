@@ -14,7 +14,8 @@ from paictl.blueprint.types import Blueprint, Service
 from paictl.engine.model import Observation, Observed
 from paictl.errors import Diagnostic, Refused
 from paictl.render.containers import models_of
-from paictl.render.units import host_of, hosts_of
+from paictl.render.layout import host_of
+from paictl.render.roles import hosts_of
 
 __all__ = ["Machine", "check", "findings"]
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from paictl.drivers.ansible.blocks import SAID, Task, block, called, loaded, play
 from paictl.drivers.ansible.convoy import Job
 from paictl.drivers.ansible.diffs import differences, items
+from paictl.drivers.ansible.hearing import HostRun, Told
 from paictl.drivers.ansible.hosts import Hosts
 from paictl.drivers.ansible.kinds import host_of, work_of
-from paictl.drivers.ansible.running import HostRun, Told, run
+from paictl.drivers.ansible.running import run
 from paictl.engine.model import Address, Resource, Step
 from paictl.engine.preview import Preview, TaskPreview
 from paictl.events import Emit

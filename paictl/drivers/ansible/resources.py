@@ -17,18 +17,10 @@ from paictl.engine.model import Address, DataEffect, Probe, Resource
 from paictl.errors import Span
 from paictl.hosts import bracketed
 from paictl.render.containers import ModelFolder, listing, models_of
+from paictl.render.layout import build
 from paictl.render.periodic import PERIODIC, periodic_unit
-from paictl.render.units import (
-    ROLES,
-    Unit,
-    build,
-    hosts_of,
-    role_digest,
-    role_vars,
-    secret_hosts,
-    target,
-    units,
-)
+from paictl.render.roles import ROLES, hosts_of, role_digest, role_vars, secret_hosts
+from paictl.render.units import Unit, target, units
 
 __all__ = ["resources"]
 

@@ -1,4 +1,4 @@
-"""What Ansible, ssh and sudo say when something fails, as what a person can act on. Pure; called by ``running`` and by bootstrap."""
+"""What Ansible, ssh and sudo say when something fails, as what a person can act on. Pure; called by ``hearing`` and by bootstrap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from paictl.drivers.ansible.host_keys import fingerprint
+from paictl.drivers.ansible.fingerprints import fingerprint
 from paictl.drivers.ansible.hosts import Login
 from paictl.errors import PaictlError, Refused, Unreachable
 
@@ -37,6 +37,12 @@ _SSH: Sequence[_Row] = (
         r"Connection timed out|Operation timed out|No route to host|Network is unreachable|not responding",
         "{host} does not answer at {where}",
         "See that it is on, that its address is right, and that nothing on the way drops the packets.",
+    ),
+    (
+        # Of a host that is not reached: a connection that was open already goes nowhere any more.
+        r"[Tt]imeout \(?\d*s?\)? ?waiting for privilege escalation prompt",
+        "{host} stopped answering at {where}",
+        "It may have lost its power or its network; or its sudo waits for something: try `sudo true` on it.",
     ),
     (
         r"Could not resolve hostname|Name or service not known",

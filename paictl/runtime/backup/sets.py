@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from paictl.disk import sync_directory
 from paictl.runtime.backup.snapshot import Copied, snapshot
 
 __all__ = ["LISTING", "VERSION", "BackupError", "Plan", "made", "make", "newest"]
@@ -170,8 +171,4 @@ def _write(path: Path, reader: io.RawIOBase, recipients: Sequence[object]) -> No
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from paictl.drivers.ansible.host_keys import fingerprint, shown_key
+from paictl.drivers.ansible.fingerprints import fingerprint
+from paictl.drivers.ansible.host_keys import shown_key
 from paictl.drivers.ansible.hosts import Login
 from paictl.errors import PaictlError, Unreachable
 from paictl.manifest.lockfile import read_lock

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from paictl.drivers.ansible.hearing import HostRun
 from paictl.drivers.ansible.hosts import Hosts, Login, Passwords, nobody
-from paictl.drivers.ansible.running import HostRun, run
+from paictl.drivers.ansible.running import run
 from paictl.drivers.ansible.shell import Shell
 from paictl.drivers.ansible.troubles import LockedOut
 from paictl.errors import Refused
@@ -37,9 +38,14 @@ class Subject:
         hosts = hosts or self.reached
         hosts.close()
         try:
-            return run(hosts, [{"hosts": "agent", "become": True, "gather_facts": False, "tasks": [task]}])["pi5"]
+            return self.go_on(task, hosts)
         finally:
             hosts.close()
+
+    def go_on(self, task: Mapping[str, Any] = WHOEVER, hosts: Hosts | None = None) -> HostRun:
+        """Over the connections that are open still."""
+        play = {"hosts": "agent", "become": True, "gather_facts": False, "tasks": [task]}
+        return run(hosts or self.reached, [play])["pi5"]
 
     def by(self, change: Callable[[Login], Login]) -> Hosts:
         return replace(self.reached, logins={"pi5": change(self.reached.logins["pi5"])})
@@ -86,6 +92,17 @@ def test_a_host_whose_cable_is_cut_does_not_answer(subject: Subject) -> None:
     finally:
         subject.host.mend()
     assert found.unreachable == f"pi5 does not answer at {subject.host.address}"
+
+
+def test_a_host_that_is_lost_while_it_is_connected_stopped_answering(subject: Subject) -> None:
+    assert subject.go_on().unreachable == ""
+    subject.host.cut()
+    try:
+        found = subject.go_on()
+    finally:
+        subject.host.mend()
+        subject.reached.close()
+    assert found.unreachable == f"pi5 stopped answering at {subject.host.address}"
 
 
 @pytest.mark.parametrize("password", [False, True], ids=["by key", "by password"])
