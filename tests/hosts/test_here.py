@@ -14,6 +14,9 @@ from tests.hosts.lan import Lan, Refused
 
 pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(600)]
 
+# What the agent there is told.
+_TOLD = "/etc/paictl/hearth/config/agent/agent.json"
+
 
 @pytest.fixture(scope="module")
 def machine(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
@@ -58,9 +61,9 @@ def test_a_signed_commit_is_applied_by_the_timer_and_is_nothing_new_to_who_types
 ) -> None:
     typed(machine, "apply", "--yes")
     assert machine.exec(["systemctl", "is-active", "paictl-hearth-sync.timer"]) == "active\n"
-    signed = followed.commit("s/port: 8740/port: 8741/")
+    signed = followed.commit("s/learned today/learned this week/")
     assert followed.sync() == f"applied {signed[:12]}"
-    assert "8741" in machine.exec(["ss", "-Htln", "sport = :8741"])
+    assert "learned this week" in machine.exec(["cat", _TOLD])
     assert "nothing to do" in typed(machine, "plan", "--detailed-exitcode")
     said = followed.journal() + machine.exec(["cat", "/etc/paictl/hearth/sync/sync.json"])
     assert "PRIVATE KEY" not in said
@@ -68,21 +71,21 @@ def test_a_signed_commit_is_applied_by_the_timer_and_is_nothing_new_to_who_types
 
 def test_a_commit_that_nobody_on_the_list_signed_changes_nothing(machine: Host, followed: Followed) -> None:
     for key in ("mallory", ""):
-        forged = followed.commit("s/port: 8741/port: 8742/", key)
+        forged = followed.commit("s/learned this week/learned to do evil/", key)
         with pytest.raises(Refused, match=f"{forged[:12]} is not signed by anybody who may"):
             followed.sync()
         followed.withdraw()
-    assert "8741" in machine.exec(["ss", "-Htln", "sport = :8741"])
+    assert "learned this week" in machine.exec(["cat", _TOLD])
 
 
 def test_a_commit_that_can_not_be_applied_goes_back_and_status_says_so(machine: Host, followed: Followed) -> None:
-    taken = followed.commit("s/bind: 127.0.0.1, port: 8741/bind: 127.0.0.1, port: 22/")
+    taken = followed.commit("s/port: 8740/port: 22/")
     with pytest.raises(Refused, match=f"{taken[:12]} could not be applied: .* ended with 4; .* was put back"):
         followed.sync()
     told = machine.exec(["sh", "-c", f"cd /home/{machine.user}/agent && /opt/tried/bin/paictl status"])
     assert "sync/localhost  unhealthy" in told
     assert "port 22 is taken" in told
-    mended = followed.commit("s/port: 22/port: 8741/")
+    mended = followed.commit("s/port: 22/port: 8740/")
     assert followed.sync() == f"applied {mended[:12]}"
 
 
