@@ -178,6 +178,12 @@ class Step:
         source = self.resource or self.observed
         return source.place if source is not None else ""
 
+    @property
+    def spec(self) -> Mapping[str, object]:
+        """Of what to make, or else of what stands; empty where neither is named."""
+        source = self.resource or self.observed
+        return source.spec if source is not None else {}
+
     def __str__(self) -> str:
         """The golden line: ``+ service/agent            because it does not exist (agent.yaml:12)``."""
         tail = "; downtime" if self.downtime else ""

@@ -59,8 +59,7 @@ class AnsibleDriver:
         return looked.observation
 
     def act(self, step: Step, *, secrets: SecretReader, emit: Emit) -> None:
-        source = step.resource or step.observed
-        if source is None:
+        if not step.spec:
             return
         for host in {one.place or host_of(one.spec) for one in (step.resource, step.observed) if one is not None}:
             self._guards.check(host)
@@ -68,7 +67,7 @@ class AnsibleDriver:
         if step.resource is not None and step.action != "delete":
             shell = Shell(self.hosts, host_of(step.resource.spec))
             more = uploads.before(shell, step.resource, self._supply(shell.name), emit)
-        scope = Scope(str(source.spec["agent"]), step.address.target)
+        scope = Scope(str(step.spec["agent"]), step.address.target)
         self._acting.act(scope, step, Given(secrets, emit, more))
 
     def preview(self, steps: Sequence[Step], emit: Emit) -> Mapping[Address, Preview]:

@@ -38,8 +38,7 @@ class Act:
     @property
     def spec(self) -> Mapping[str, object]:
         """What to make, or what stood when it is to be removed."""
-        source = self.step.resource or self.step.observed
-        return source.spec if source else {}
+        return self.step.spec
 
     def text(self, key: str) -> str:
         """One string of the spec."""

@@ -68,11 +68,10 @@ class KubernetesDriver:
         return Observation(tuple(look(self.connection, scope, self._in(scope))))
 
     def act(self, step: Step, *, secrets: SecretReader, emit: Emit) -> None:
-        source = step.resource or step.observed
-        if source is None:
+        if not step.spec:
             return
         self._warn(emit)
-        scope = Scope(str(source.spec["agent"]), step.address.target)
+        scope = Scope(str(step.spec["agent"]), step.address.target)
         if step.observed is not None and step.action in {"delete", "replace"}:
             self._remove(scope, step)
         if step.resource is not None and step.action != "delete":

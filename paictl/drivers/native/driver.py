@@ -243,11 +243,10 @@ def _must_stand(layout: Layout) -> None:
 
 
 def _layout(step: Step) -> Layout:
-    source = step.resource or step.observed
-    if source is None:
+    if not step.spec:
         message = f"{step.id} names neither what to make nor what stands"
         raise ValueError(message)
-    return Layout.of(str(source.spec["agent"]))
+    return Layout.of(str(step.spec["agent"]))
 
 
 def _token(record: Record, spec: Mapping[str, object]) -> str:
