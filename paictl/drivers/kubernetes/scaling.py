@@ -14,6 +14,7 @@ from paictl.drivers.kubernetes.applying import APPLY, delete
 from paictl.drivers.kubernetes.connection import Connection, Json
 from paictl.drivers.kubernetes.kinds import KINDS
 from paictl.drivers.kubernetes.naming import MANAGER, owner_of
+from paictl.drivers.kubernetes.troubles import ApiError
 from paictl.engine.driver import Scope
 
 __all__ = ["hand_over"]
@@ -45,7 +46,12 @@ def _keep_number(connection: Connection, document: Json) -> None:
         "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
         "spec": {"replicas": live["spec"]["replicas"]},
     }
-    connection.send("PATCH", path, what, held, kind=APPLY, fieldManager=f"{MANAGER}-handover", force="true")
+    try:
+        connection.send("PATCH", path, what, held, kind=APPLY, fieldManager=f"{MANAGER}-handover")
+    except ApiError as no:
+        # Whoever changed it since it was looked at holds it already: most of all that autoscaler.
+        if not no.conflicts:
+            raise
 
 
 def _remove_scaler(connection: Connection, scope: Scope, document: Json) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from paictl.drivers.kubernetes.applying import apply, marked
+from paictl.drivers.kubernetes.connection import Connection
+from paictl.drivers.kubernetes.scaling import hand_over
 from paictl.engine.model import Resource
 from tests.drivers.kubernetes.conftest import Reconciling
 from tests.drivers.kubernetes.stack import Stack
@@ -42,7 +46,7 @@ def test_an_autoscaler_takes_a_number_over_as_it_is_keeps_it_and_gives_it_back(
     reconciler().apply(wanting([_outer(stack, 2)]))
     growing = [_outer(stack, None), _scaler(stack, 3)]
     reconciler().apply(wanting(growing))
-    until(lambda: live()["spec"]["replicas"] == 3, "the autoscaler's look", _LOOKED_SECONDS)
+    until(lambda: live()["status"].get("readyReplicas") == 3, "the autoscaler's look", _LOOKED_SECONDS)
     # In between, nobody has left the number to its default of one.
     events = stack.access.get(f"--namespace={stack.namespace}", "events")["items"]
     scaled = [one["message"] for one in events if one["reason"] == "ScalingReplicaSet"]
@@ -54,3 +58,31 @@ def test_an_autoscaler_takes_a_number_over_as_it_is_keeps_it_and_gives_it_back(
     assert live()["spec"]["replicas"] == 1
     assert reconciler().plan(wanting(fixed)).empty
     assert stack.leftovers().count("HorizontalPodAutoscaler/outer") == 0
+
+
+class _Hurried(Connection):
+    """Between its look and its next word, somebody says another number."""
+
+    def __init__(self, hurry: Callable[[], object]) -> None:
+        super().__init__()
+        self._hurry = hurry
+
+    def find(self, path: str, what: str, /, **query: object) -> Any | None:
+        found = super().find(path, what, **query)
+        self._hurry()
+        return found
+
+
+def test_a_number_that_an_autoscaler_says_while_it_is_taken_over_stays(stack: Stack, reconciler: Reconciling) -> None:
+    reconciler().apply(wanting([_outer(stack, 2)]))
+    where = (f"--namespace={stack.namespace}", "deployment/outer")
+    # By the same subresource as an autoscaler.
+    hurried = _Hurried(lambda: stack.access.kubectl("scale", *where, "--replicas=3"))
+    kept = _outer(stack, None)
+    document = marked(kept, stack.scope, stack.namespace, "")
+    try:
+        hand_over(hurried, stack.scope, document, {"replicas": 2})
+        apply(hurried, document, "handing it over")
+    finally:
+        hurried.close()
+    assert stack.access.get(*where)["spec"]["replicas"] == 3
