@@ -12,7 +12,7 @@ from paictl.blueprint.images import PUBLISHED
 from paictl.blueprint.periodic import follows
 from paictl.errors import Diagnostic, Unavailable
 from paictl.manifest.load import Manifest
-from paictl.manifest.models import Model, Secret, Spec
+from paictl.manifest.models import Model, Secret, Spec, Updates
 
 __all__ = ["CONTAINERS", "SCALED_BY", "left_idle", "refuse_unavailable", "unavailable"]
 
@@ -111,7 +111,7 @@ def _wanted(manifest: Manifest, driver: str) -> Iterator[_Wanted]:
     yield from _sections(spec)
     yield from _backup(spec, driver)
     if spec.updates is not None:
-        yield from _updates(manifest, driver)
+        yield from _updates(manifest, spec.updates, driver)
     yield from _engines(spec, gives)
     yield from _people(spec)
     for name, scale in spec.scale.items() if driver not in SCALED_BY else ():
@@ -185,22 +185,36 @@ def _backup(spec: Spec, driver: str) -> Iterator[_Wanted]:
         yield ("spec", "backup", "secret"), "a secret for a folder is", "Take it out: a folder is opened by none."
 
 
-def _updates(manifest: Manifest, driver: str) -> Iterator[_Wanted]:
+def _updates(manifest: Manifest, wanted: Updates, driver: str) -> Iterator[_Wanted]:
     path: _Path = ("spec", "updates")
     if driver != "ansible" or not follows(manifest):
         yield path, "following a git repository is", _FOLLOWING.get(driver, _FOLLOWING_ELSEWHERE)
         return
-    spec = manifest.agent.spec
-    blocks = (*spec.models.values(), spec.memory.store, spec.state, spec.orchestration)
-    named = [*(getattr(block, "secret", None) for block in blocks), spec.updates.key if spec.updates else None]
-    used = {str(name) for name in named if name in spec.secrets}
-    for name in sorted(used):
-        if why := _only_for_a_person(spec.secrets[name]):
+    if wanted.verify == "signed-commits" and not wanted.signers:
+        advice = (
+            "Name them: `signers: [alice@example.org ssh-ed25519 AAAA…]`. Who may sign decides what this machine does."
+        )
+        yield path, "following signed commits without `signers` is", advice
+    scheme = wanted.git.partition("://")[0] if "://" in wanted.git else "ssh"
+    if scheme not in {"https", "ssh"}:
+        advice = "Use https:// where everybody may read it, else ssh://, to this very machine, too."
+        yield (*path, "git"), f"following a repository by {scheme}:// is", advice
+    elif scheme == "ssh" and not (wanted.key and wanted.known_hosts):
+        advice = "Name the secret with a key that may read it, and its host's keys as ssh-keyscan prints them."
+        yield path, "following a repository behind ssh without `key` and `known-hosts` is", advice
+    for name, secret in _read_by_a_timer(manifest.agent.spec, wanted):
+        if why := _only_for_a_person(secret):
             what = f"following a git repository with a secret {why} is"
             advice = (
                 "A timer of root's reads it: use `from: file` with an absolute path, or age with such an `identity`."
             )
             yield ("spec", "secrets", name), what, advice
+
+
+def _read_by_a_timer(spec: Spec, wanted: Updates) -> list[tuple[str, Secret]]:
+    blocks = (*spec.models.values(), spec.memory.store, spec.state, spec.orchestration)
+    named = {wanted.key, *(getattr(block, "secret", None) for block in blocks)}
+    return [(name, secret) for name, secret in sorted(spec.secrets.items()) if name in named]
 
 
 _BY_A_TIMER = "a timer of yours can run `git pull` and `paictl apply --yes`; take updates out for this target."

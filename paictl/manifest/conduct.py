@@ -219,7 +219,7 @@ class Updates(Strict):
     """Following a git repository."""
 
     git: str = Field(
-        pattern=r"^((https|ssh)://[A-Za-z0-9_\[]|[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9_\[][^\s/:]*:)[^\s\"'\\]+$",
+        pattern=r"^([a-z]+://|[A-Za-z0-9_][A-Za-z0-9_.-]*@[^\s/:\"'\\-][^\s/:\"'\\]*:)[^\s\"'\\-][^\s\"'\\]*$",
         description="The repository: https://…, ssh://… or git@host:…; its head is followed.",
         examples=["https://git.example.org/alice/agents.git"],
     )

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from paictl.manifest.findings import Finding, TreePath, nearest
-from paictl.manifest.tree import list_at, mapping_at, text_at
+from paictl.manifest.tree import mapping_at, text_at
 
 __all__ = ["check_updates"]
 
@@ -21,12 +21,7 @@ def check_updates(tree: Mapping[str, Any]) -> Iterator[Finding]:
         return
     yield from _repository(text_at(updates, "git") or "")
     yield from _folder(text_at(updates, "path"))
-    if updates.get("verify", "signed-commits") == "signed-commits" and not list_at(updates, "signers"):
-        advice = (
-            "name them as `signers: [alice@example.org ssh-ed25519 AAAA…]`: who may sign decides what this machine does"
-        )
-        yield Finding("needs", _PATH, "nobody may sign: spec.updates needs `signers`", advice, at_key=True)
-    yield from _by_ssh(tree, updates)
+    yield from _key(tree, updates)
 
 
 def _repository(git: str) -> Iterator[Finding]:
@@ -51,21 +46,15 @@ def _folder(path: str | None) -> Iterator[Finding]:
         yield Finding("invalid-value", (*_PATH, "path"), f"`{path}` is no folder within the repository", advice)
 
 
-def _by_ssh(tree: Mapping[str, Any], updates: Mapping[str, Any]) -> Iterator[Finding]:
-    git, key = text_at(updates, "git") or "", text_at(updates, "key")
-    if git.startswith("https://"):
+def _key(tree: Mapping[str, Any], updates: Mapping[str, Any]) -> Iterator[Finding]:
+    key = text_at(updates, "key")
+    if (text_at(updates, "git") or "").startswith("https://"):
         for name in ("key", "known-hosts"):
             if updates.get(name):
                 summary = f"`{name}` has no meaning for a repository behind https"
                 advice = "remove it: https:// is for a repository that everybody may read; ssh:// uses a key"
                 yield Finding("not-with", (*_PATH, name), summary, advice, at_key=True)
         return
-    if "@" not in git and not git.startswith("ssh://"):
-        return  # said by the types
-    for name, what in (("key", "the secret with the key that may read it"), ("known-hosts", "what ssh-keyscan prints")):
-        if not updates.get(name):
-            summary = f"a repository behind ssh needs `{name}`"
-            yield Finding("needs", _PATH, summary, f"add `{name}`: {what}", at_key=True)
     secrets = mapping_at(tree, "spec", "secrets")
     if key and key not in secrets:
         advice = (

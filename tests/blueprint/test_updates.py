@@ -82,6 +82,21 @@ def test_every_other_target_refuses_it_and_says_what_to_do_there(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
+    ("updates", "words"),
+    [
+        ('git: "https://git.example.org/a.git", path: atlas, verify: signed-commits', "without `signers`"),
+        ('git: "git@git.example.org:a.git", verify: none', "without `key` and `known-hosts`"),
+        ('git: "ssh://git@git.example.org/a.git", verify: none, key: reader', "without `key` and `known-hosts`"),
+        ('git: "file:///srv/a.git", verify: none', "by file://"),
+    ],
+)
+def test_what_is_wanting_to_follow_is_told_with_its_line(tmp_path: Path, updates: str, words: str) -> None:
+    (found,) = unavailable(_manifest(tmp_path, updates), "ansible")
+    assert words in found.summary
+    assert found.span
+
+
+@pytest.mark.parametrize(
     ("secret", "words"),
     [
         ("{from: env, name: READER}", "from the environment"),
