@@ -6,13 +6,17 @@ import os
 import shutil
 import sys
 import sysconfig
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paictl.drivers.ansible.hearing import Heard
 from paictl.errors import PaictlError
+
+if TYPE_CHECKING:
+    import psutil
 
 __all__ = ["play"]
 
@@ -24,6 +28,7 @@ _KEPT = ("HOME", "LOGNAME", "PATH", "SSH_AGENT_PID", "SSH_AUTH_SOCK", "TZ", "USE
 _POLL_SECONDS = 1
 # How long Ansible may take to end its workers before the kernel ends it.
 _END_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
 
 
 def play(room: Path, heard: Heard, *, check: bool, diff: bool) -> int:
@@ -93,12 +98,26 @@ def _end(room: Path) -> None:
     import psutil
 
     with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
-        ansible = psutil.Process(int((room / "pid").read_text(encoding="ascii")))
-        # ssh keeps the connection for the next run, and knows of no room.
-        theirs = [ansible, *(one for one in ansible.children(recursive=True) if one.name() != "ssh")]
-        ansible.terminate()
-        _, still = psutil.wait_procs(theirs, timeout=_END_SECONDS)
-        for one in still:
+        psutil.Process(int((room / "pid").read_text(encoding="ascii"))).terminate()
+    patient_until = time.monotonic() + _END_SECONDS
+    given_up, quiet = patient_until + _END_SECONDS, 0
+    # Twice nobody: while one looks, somebody who was not looked at yet may begin another one and end.
+    while quiet < 2 and time.monotonic() < given_up:
+        theirs = _of(room)
+        quiet = 0 if theirs else quiet + 1
+        for one in theirs if time.monotonic() > patient_until else ():
             with suppress(psutil.NoSuchProcess):
                 one.kill()
-        psutil.wait_procs(still, timeout=_END_SECONDS)
+        psutil.wait_procs(theirs, timeout=_LOOK_SECONDS)
+
+
+def _of(room: Path) -> list[psutil.Process]:
+    """Whatever was begun for this room, by its environment: a worker that outlives Ansible is nobody's child."""
+    import psutil
+
+    # ssh keeps the connection for the next run, and writes to no room.
+    return [
+        one
+        for one in psutil.process_iter(["name", "environ"])
+        if one.info["name"] != "ssh" and any(str(room) in value for value in (one.info["environ"] or {}).values())
+    ]
